@@ -1,0 +1,96 @@
+# Everything a person runs. `make` alone says what there is.
+#   PYTHON=...       the interpreter for .venv (default: python3 if it is 3.11 or newer, else the newest found)
+#   PYTEST_ARGS=...  passed on to pytest
+#   HOLD=1           keeps the demo running until Ctrl-C
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --warn-undefined-variables
+
+PYTHON ?=
+PYTEST_ARGS ?=
+HOLD ?=
+UPGRADE ?=
+UV_VERSION := 0.13.9
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: help
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r target text
+	do printf '  make %-10s %s\n' "$$target" "$$text"; done
+
+# --- the virtual environment: .venv/.runtime has what the service needs, .venv/.dev the tools too
+
+.venv/.python: .ci/python
+	@.ci/python "$(PYTHON)"
+	touch $@
+
+.venv/.runtime: .venv/.python requirements.lock requirements-build.lock pyproject.toml
+	@echo "Installing rollback-receiver into .venv"
+	$(PIP) --require-hashes -r requirements.lock -r requirements-build.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv/.dev: .venv/.runtime requirements-dev.lock
+	@echo "Installing the development tools into .venv"
+	$(PIP) --require-hashes -r requirements-dev.lock
+	touch $@
+
+.PHONY: setup
+setup: .venv/.dev ## Make .venv with everything, from the locks (instant the second time)
+
+.PHONY: packages
+packages: # Prometheus and Alertmanager, where apt-get can bring them
+	@.ci/packages
+
+.PHONY: demo
+demo: .venv/.runtime packages ## See it work, start to end, on this machine (HOLD=1 keeps it running)
+	@$(BIN)/rollback-receiver demo $(if $(HOLD),--hold)
+
+.PHONY: test
+test: setup packages lint ## All checks and all tests, end to end and the demo included
+	@echo "The demo"
+	$(BIN)/rollback-receiver demo
+	echo "The tests"
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+.PHONY: test-fast
+test-fast: setup ## The tests that start no process, in parallel
+	@$(BIN)/pytest -n auto -m "not e2e" $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: setup ## Style, types, and who may import whom
+	@echo "ruff check, ruff format, mypy, lint-imports"
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: coverage
+coverage: setup ## What the fast tests reach
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not e2e" $(PYTEST_ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+.PHONY: lock
+lock: ## Renew the locks from pyproject.toml (UPGRADE=1 takes the newest versions)
+	@[ -x .venv-lock/bin/uv ] || { rm -rf .venv-lock; $$(.ci/python --which "$(PYTHON)") -m venv .venv-lock; }
+	.venv-lock/bin/python -m pip --disable-pip-version-check install --quiet uv==$(UV_VERSION)
+	compile() {
+	  .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" "$$@"
+	}
+	compile pyproject.toml --group dev $(if $(UPGRADE),--upgrade) -o requirements-dev.lock
+	compile pyproject.toml -c requirements-dev.lock -o requirements.lock
+	compile --group build -c requirements-dev.lock -o requirements-build.lock
+
+.PHONY: clean
+clean: ## Remove what make made
+	@rm -rf .venv .venv-lock build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
