@@ -1,0 +1,176 @@
+"""What the controller needs of the world: the ports, and the values that cross them.
+
+The edges (`kube`, `notify`) implement these Protocols; the controller knows nothing of theirs.
+Kubernetes objects cross as the raw JSON the API sent: `rollout` reads it, nobody else.
+Errors are those of `receiver.errors`: `Conflict`, `Unavailable`, `Forbidden`, `Denied`.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
+
+from receiver.messages import Story
+
+Obj: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One verified read: a Deployment, and the ReplicaSets whose controller it is (by UID).
+
+    `deployment` is a quorum read. `replicasets` are as fresh as that Deployment: they hold the one
+    whose `deployment.kubernetes.io/revision` and template are the Deployment's, or come from a
+    consistent LIST.
+    """
+
+    deployment: Obj
+    replicasets: tuple[Obj, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """One ConfigMap of ours. `version` is its resourceVersion; None: it does not exist yet."""
+
+    name: str
+    data: Mapping[str, str]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """A Kubernetes Event about a Deployment. The same `id` and `action` make the same Event."""
+
+    namespace: str
+    deployment: str
+    uid: str
+    id: str
+    action: str
+    reason: str
+    note: str
+    warning: bool = False
+
+
+class Cluster(Protocol):
+    """The Kubernetes API, as far as we use it. Every call has a deadline of its own."""
+
+    async def deployment(self, namespace: str, name: str) -> Obj | None:
+        """Read one Deployment (quorum); None: there is none."""
+        ...
+
+    async def deployments(self, namespace: str, *, labels: str) -> list[Obj]:
+        """List the Deployments that a label selector fits."""
+        ...
+
+    async def observe(self, namespace: str, name: str) -> Observation | None:
+        """Read a Deployment with its ReplicaSets, fast and fresh; None: there is none."""
+        ...
+
+    async def replicaset(self, namespace: str, name: str) -> Obj | None:
+        """Read one ReplicaSet (quorum); None: there is none."""
+        ...
+
+    async def pod(self, namespace: str, name: str) -> Obj | None:
+        """Read one pod (quorum); None: there is none."""
+        ...
+
+    async def patch(
+        self, namespace: str, name: str, operations: list[Obj], *, dry_run: bool = False
+    ) -> Obj:
+        """Apply one JSON Patch to a Deployment and return what it became.
+
+        `Conflict`: a tested value differs (409, or 422 without causes). `Denied`: the API refuses
+        the change itself. `Unavailable` with `ambiguous`: it may have been applied. Never repeated.
+        """
+        ...
+
+    def watch(
+        self, namespace: str, name: str, version: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[Obj | None]]:
+        """Yield the Deployment after each change from `version` on; None: it was deleted.
+
+        Ends without an error when the API ends it (timeout, 410, connection lost): the caller
+        reads again.
+        """
+        ...
+
+    async def read_state(self, name: str) -> State | None:
+        """Read one of our ConfigMaps (quorum); None: there is none."""
+        ...
+
+    async def list_states(self, *, labels: str) -> list[State]:
+        """List our ConfigMaps that a label selector fits (consistent)."""
+        ...
+
+    async def write_state(self, state: State) -> State:
+        """Write by compare-and-set: create when `version` is None. `Conflict`: somebody was first.
+
+        `Unavailable` with `ambiguous`: it may have been written.
+        """
+        ...
+
+    async def beat(self, name: str, key: str, value: str | None) -> Mapping[str, str]:
+        """Set one key of a ConfigMap (None removes it) without a test; return all its data.
+
+        Creates the ConfigMap when there is none.
+        """
+        ...
+
+    async def emit(self, happening: Happening) -> None:
+        """Write an Event; one that exists already is no error."""
+        ...
+
+    async def ping(self) -> None:
+        """Ask the API server for its version: reached, authenticated, in time."""
+        ...
+
+    async def rights(self, namespaces: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
+        """Return what we may not do but must, by namespace (SelfSubjectAccessReview); {} is well."""
+        ...
+
+
+class Delivery(StrEnum):
+    """How the delivery of one message ended. The whole list: retries are decided on it alone."""
+
+    DELIVERED = "delivered"
+    RATE_LIMITED = "rate_limited"  # not taken, ask again later: costs no attempt
+    NOT_SENT = "not_sent"  # never reached the other side
+    AMBIGUOUS = "ambiguous"  # may have been taken
+    REJECTED = "rejected"  # this message will never be taken
+    UNAUTHORIZED = "unauthorized"  # nor any other, until a person mends the secret
+    GONE = "gone"  # the other end is no more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a sink said. `detail` is bounded and holds no secret; `retry_after` is in seconds."""
+
+    delivery: Delivery
+    detail: str = ""
+    retry_after: float | None = None
+
+
+class Outbox(Protocol):
+    """The sinks of the configuration."""
+
+    def routes(self, severity: str) -> tuple[str, ...]:
+        """Return the names of the sinks that a severity goes to (`default` for unknown ones)."""
+        ...
+
+    def speaks_of(self, sink: str, story: Story, told: str | None) -> bool:
+        """Return whether this sink has anything to say about a story.
+
+        `told` is the state it last delivered for this subject, None when it has said nothing:
+        there is nothing to resolve at a pager that was never triggered.
+        """
+        ...
+
+    async def deliver(self, sink: str, story: Story) -> Receipt:
+        """Send the story as this sink says it, once. Never raises for what the other side does."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
