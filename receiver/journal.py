@@ -1,0 +1,420 @@
+"""What is remembered of one target: the JSON of its ConfigMap, versioned and bounded.
+
+Memory is the union of this and of our record on the Deployment: `kubectl rollout undo` rewinds
+annotations, it does not rewind a ConfigMap. What cannot be read is an error, never "nothing".
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from receiver.errors import StateUnreadable
+from receiver.reasons import Reason, Severity
+
+VERSION = 1
+SUSPECT_FOR = timedelta(hours=24)
+EPISODES_KEPT, INCIDENTS_KEPT, HANDLED_KEPT, REPLIES_KEPT, TOLD_KEPT = 200, 30, 300, 30, 300
+
+
+class Phase(StrEnum):
+    """Where an incident is: the first four are open, the others final."""
+
+    SETTLING = "settling"
+    APPLYING = "applying"
+    FOLLOWING = "following"
+    VERIFYING = "verifying"
+    RECOVERED = "recovered"
+    UNCONFIRMED = "unconfirmed"
+    DID_NOT_HELP = "did_not_help"
+    ROLLOUT_FAILED = "rollout_failed"
+    REFUSED = "refused"
+    RESOLVED_BY_ITSELF = "resolved_by_itself"
+    SUPERSEDED = "superseded"
+    GONE = "gone"
+
+
+OPEN = frozenset({Phase.SETTLING, Phase.APPLYING, Phase.FOLLOWING, Phase.VERIFYING})
+
+# A frozen dataclass with these is read back exactly, or not at all.
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A revision as it is remembered after its ReplicaSet is gone."""
+
+    code: str
+    hash: str
+    number: int
+    uid: str
+    images: tuple[tuple[str, str], ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """One patch that is about to be sent: where to, and the generation that it tests."""
+
+    id: str
+    to: Mark
+    generation: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What the patch did. `stale_*` is the Progressing condition seen before it."""
+
+    at: datetime
+    generation: int
+    until: datetime
+    stale_reason: str = ""
+    stale_updated_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """A bad revision of a target, and what became of it.
+
+    `actor` is "" for an automatic one, else who asked for it by hand; then `pinned` is the hash
+    that was current when it was accepted. `quarantine` False: a person said not to.
+    """
+
+    id: str
+    uid: str
+    bad: Mark
+    phase: Phase
+    reason: Reason
+    opened_at: datetime
+    phase_at: datetime
+    severity: Severity = Severity.CRITICAL
+    shadow: bool = False
+    actor: str = ""
+    why: str = ""
+    forced: bool = False
+    pinned: str = ""
+    named: int | None = None
+    quarantine: bool = True
+    to: Mark | None = None
+    intent: Intent | None = None
+    applied: Applied | None = None
+    completed_at: datetime | None = None
+    detail: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Return whether anything is left to do for it."""
+        return self.phase in OPEN
+
+    @property
+    def left(self) -> bool:
+        """Return whether its bad revision was indeed rolled away from."""
+        return self.applied is not None
+
+    def enter(self, phase: Phase, now: datetime, **changes: Any) -> "Incident":
+        """Return it in another phase."""
+        return replace(self, phase=phase, phase_at=now, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """One firing of one alert. `code` is the revision it was first bound to; that never changes.
+
+    `asks`: it asks for a rollback. `due`: when a deferred decision is made again.
+    """
+
+    fingerprint: str
+    starts_at: datetime
+    ends_at: datetime | None
+    trouble_at: datetime
+    seen_at: datetime
+    alertname: str
+    severity: Severity
+    asks: bool
+    uid: str
+    code: str
+    named: str
+    reason: Reason
+    track: str = ""
+    due: datetime | None = None
+    summary: str = ""
+    description: str = ""
+    runbook_url: str = ""
+    dashboard_url: str = ""
+    generator_url: str = ""
+
+    @property
+    def firing(self) -> bool:
+        """Return whether it fires as far as we were told."""
+        return self.ends_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """A notice that a sink has not taken yet: one for a subject and a sink, of its newest state."""
+
+    subject: str
+    sink: str
+    since: datetime
+    attempts: int = 0
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What a subject that is no incident says: a refusal, or an alert passed on."""
+
+    subject: str
+    state: str
+    reason: Reason
+    severity: Severity
+    at: datetime
+    started_at: datetime
+    namespace: str = ""
+    deployment: str = ""
+    episodes: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """The state of a subject that a sink took last."""
+
+    subject: str
+    sink: str
+    state: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The first answer to an Idempotency-Key: repeated for the same body, refused for another."""
+
+    key: str
+    digest: str
+    status: int
+    at: datetime
+    incident: str = ""
+    reason: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Automation of this target is paused."""
+
+    by: str
+    why: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """All that is remembered of one target. `claim` is the replica that works on it, "" for none.
+
+    `handled` are (uid, code) of incidents that were dropped for space; `cleared` are codes that a
+    person took out of quarantine.
+    """
+
+    version: int = VERSION
+    namespace: str = ""
+    deployment: str = ""
+    claim: str = ""
+    pause: Pause | None = None
+    incidents: tuple[Incident, ...] = ()
+    episodes: tuple[Episode, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    owed: tuple[Owed, ...] = ()
+    told: tuple[Told, ...] = ()
+    replies: tuple[Reply, ...] = ()
+    handled: tuple[tuple[str, str], ...] = ()
+    cleared: tuple[str, ...] = ()
+
+    @property
+    def busy(self) -> bool:
+        """Return whether a replica has to work on it."""
+        return bool(self.owed) or bool(self.in_flight or self.deferred)
+
+    @property
+    def deferred(self) -> tuple[Episode, ...]:
+        """Return the firing episodes that are to be decided again."""
+        return tuple(e for e in self.episodes if e.due is not None and e.firing)
+
+    @property
+    def in_flight(self) -> Incident | None:
+        """Return the open incident; there is at most one."""
+        return next((i for i in self.incidents if i.open), None)
+
+    def incident(self, id_: str) -> Incident | None:
+        """Return the incident of that id."""
+        return next((i for i in self.incidents if i.id == id_), None)
+
+    def incident_of(self, uid: str, code: str) -> Incident | None:
+        """Return the newest incident about that code of that Deployment that is no shadow."""
+        found = [i for i in self.incidents if (i.uid, i.bad.code) == (uid, code) and not i.shadow]
+        return found[-1] if found else None
+
+    def episodes_of(self, uid: str, code: str) -> tuple[Episode, ...]:
+        """Return the episodes that ask for a rollback of that code."""
+        return tuple(e for e in self.episodes if e.asks and (e.uid, e.code) == (uid, code))
+
+    def suspects(self, uid: str, now: datetime) -> dict[str, datetime]:
+        """Return the suspect codes, each with when its trouble began.
+
+        Suspect: an alert asks for its rollback, until `SUSPECT_FOR` after that resolved.
+        """
+        found: dict[str, datetime] = {}
+        for e in self.episodes:
+            if not e.asks or e.uid != uid or not e.code:
+                continue
+            if e.ends_at is None or now - e.ends_at < SUSPECT_FOR:
+                found[e.code] = min(e.trouble_at, found.get(e.code, e.trouble_at))
+        return found
+
+    def quarantined(self, uid: str) -> frozenset[str]:
+        """Return the codes that we rolled away from and nobody cleared."""
+        left = {i.bad.code for i in self.incidents if i.uid == uid and i.left and i.quarantine}
+        kept = {code for handled_uid, code in self.handled if handled_uid == uid}
+        return frozenset((left | kept) - set(self.cleared))
+
+    def spared(self, uid: str) -> frozenset[str]:
+        """Return the codes that a person left without quarantine, or cleared."""
+        chosen = {i.bad.code for i in self.incidents if i.uid == uid and not i.quarantine}
+        return frozenset(chosen | set(self.cleared))
+
+    def with_incident(self, incident: Incident) -> "Journal":
+        """Return it with this incident added, or replaced."""
+        if self.incident(incident.id) is None:
+            return replace(self, incidents=(*self.incidents, incident))
+        return replace(
+            self, incidents=tuple(incident if i.id == incident.id else i for i in self.incidents)
+        )
+
+    def with_episode(self, episode: Episode) -> "Journal":
+        """Return it with this episode added, or replaced (by fingerprint and start)."""
+        key = (episode.fingerprint, episode.starts_at)
+        others = tuple(e for e in self.episodes if (e.fingerprint, e.starts_at) != key)
+        return replace(self, episodes=(*others, episode))
+
+    def owe(self, subject: str, sinks: Iterable[str], now: datetime) -> "Journal":
+        """Return it owing each sink the newest state of a subject."""
+        fresh = tuple(Owed(subject=subject, sink=sink, since=now) for sink in sinks)
+        names = {(o.subject, o.sink) for o in fresh}
+        others = tuple(o for o in self.owed if (o.subject, o.sink) not in names)
+        return replace(self, owed=(*others, *fresh))
+
+    def with_notice(self, notice: Notice) -> "Journal":
+        """Return it with this notice added, or replaced."""
+        others = tuple(n for n in self.notices if n.subject != notice.subject)
+        return replace(self, notices=(*others, notice))
+
+    def told_state(self, subject: str, sink: str) -> str | None:
+        """Return the state of a subject that a sink took last, None when it took none."""
+        found = (t.state for t in self.told if (t.subject, t.sink) == (subject, sink))
+        return next(found, None)
+
+    def tick(self, owed: Owed, state: str | None, now: datetime) -> "Journal":
+        """Return it without that debt, unless a newer state came to be owed meanwhile."""
+        key = (owed.subject, owed.sink)
+        left = tuple(o for o in self.owed if (o.subject, o.sink) != key or o.since > owed.since)
+        told = self.told
+        if state is not None:
+            others = tuple(t for t in told if (t.subject, t.sink) != key)
+            told = (*others, Told(subject=owed.subject, sink=owed.sink, state=state, at=now))
+        return replace(self, owed=left, told=told)
+
+    def postpone(self, owed: Owed, until: datetime, *, attempt: bool) -> "Journal":
+        """Return it with that debt tried again at `until`."""
+        changed = replace(owed, not_before=until, attempts=owed.attempts + attempt)
+        return replace(self, owed=tuple(changed if o == owed else o for o in self.owed))
+
+    def bounded(self, now: datetime) -> "Journal":
+        """Return it within its size: what is old goes, what is open or owed stays.
+
+        A dropped incident leaves its code behind as handled. A refused one is dropped only after
+        its episodes resolved: a refusal is for the whole episode. Closed episodes are kept for
+        `SUSPECT_FOR`, to recognise late deliveries.
+        """
+        episodes = tuple(
+            e for e in self.episodes if e.ends_at is None or now - e.ends_at < SUSPECT_FOR
+        )
+        spare = len(episodes) - EPISODES_KEPT
+        if spare > 0:
+            closed = sorted((e for e in episodes if e.ends_at is not None), key=_ended)[:spare]
+            episodes = tuple(e for e in episodes if e not in closed)
+        owed = {o.subject for o in self.owed}
+        firing = {(e.uid, e.code) for e in episodes if e.firing}
+        droppable = [
+            i
+            for i in self.incidents
+            if not i.open
+            and i.id not in owed
+            and not (i.phase is Phase.REFUSED and (i.uid, i.bad.code) in firing)
+        ]
+        dropped = droppable[: max(0, len(self.incidents) - INCIDENTS_KEPT)]
+        handled = (*self.handled, *((i.uid, i.bad.code) for i in dropped if i.left))
+        live = owed | {f"{e.fingerprint}" for e in episodes if e.firing}
+        notices = tuple(
+            n
+            for n in self.notices
+            if n.subject in owed or now - n.at < SUSPECT_FOR or set(n.episodes) & live
+        )[-TOLD_KEPT:]
+        return replace(
+            self,
+            episodes=episodes,
+            incidents=tuple(i for i in self.incidents if i not in dropped),
+            handled=tuple(dict.fromkeys(handled))[-HANDLED_KEPT:],
+            notices=notices,
+            told=self.told[-TOLD_KEPT:],
+            replies=self.replies[-REPLIES_KEPT:],
+        )
+
+
+def _ended(episode: Episode) -> datetime:
+    return episode.ends_at or episode.starts_at
+
+
+Journal.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
+_JOURNAL: TypeAdapter[Journal] = TypeAdapter(Journal)
+
+
+def load(text: str | None) -> Journal:
+    """Read a journal; None is an empty one.
+
+    Raises `StateUnreadable` for what is damaged or of a newer version: it is kept as it is.
+    """
+    if text is None:
+        return Journal()
+    try:
+        version = json.loads(text).get("version")
+    except (ValueError, AttributeError, RecursionError):
+        raise StateUnreadable("the journal is damaged: it is no JSON object") from None
+    if version != VERSION:
+        raise StateUnreadable(f"the journal is of version {version}, known is {VERSION}")
+    try:
+        return _JOURNAL.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(step) for step in first["loc"][:4])
+        raise StateUnreadable(f"the journal is damaged: {where}: {first['msg']}") from None
+
+
+def dump(journal: Journal) -> str:
+    """Write a journal as JSON; what is as it is by default is left out."""
+    found = _JOURNAL.dump_python(journal, mode="json", exclude_defaults=True)
+    return json.dumps({"version": VERSION} | found, separators=(",", ":"))
+
+
+def name_of(namespace: str, deployment: str) -> str:
+    """Return the name of a target's ConfigMap: readable, unique, at most 253 characters."""
+    digest = sha256(f"{namespace}/{deployment}".encode()).hexdigest()[:10]
+    return f"journal-{namespace}-{deployment[:150].rstrip('.-')}-{digest}"
+
+
+OWN = "journal-of-the-receiver"
