@@ -130,6 +130,8 @@ def alert_not_allowed(case: Case) -> Decision | None:
 def already_handled(case: Case) -> Decision | None:
     """5: at most one automatic rollback per incident, ever."""
     uid, code = case.rollout.uid, case.episode.code
+    if not case.fresh and not case.own and case.episode.reason in FINAL:
+        return Decision(reason=Reason.ALREADY_HANDLED)
     dropped = bool(code) and (uid, code) in case.journal.handled
     incident = case.journal.incident_of(uid, code) if code else None
     if incident is None or incident.id == case.own:
@@ -490,7 +492,7 @@ def _too_soon(ask: Ask, rollout: Rollout, look: Look, own: str) -> Decision | No
 
 
 def _forbidden(ask: Ask, rollout: Rollout, policy: Policy) -> Decision | None:
-    """What kubectl refuses, and what needs `force`."""
+    """Refuse what kubectl refuses, and without `force` what needs it."""
     protected = rollout.annotations.get(ro.PROTECTED)
     owned = rollout.gitops if policy.gitops == "refuse" else ""
     found = (

@@ -19,7 +19,7 @@ from receiver.reasons import Reason, Severity
 
 VERSION = 1
 SUSPECT_FOR = timedelta(hours=24)
-EPISODES_KEPT, INCIDENTS_KEPT, HANDLED_KEPT, REPLIES_KEPT, TOLD_KEPT = 200, 30, 300, 30, 300
+EPISODES_KEPT, INCIDENTS_KEPT, HANDLED_KEPT, REPLIES_KEPT, TOLD_KEPT = 120, 30, 300, 30, 200
 
 
 class Phase(StrEnum):
@@ -341,13 +341,9 @@ class Journal:
         its episodes resolved: a refusal is for the whole episode. Closed episodes are kept for
         `SUSPECT_FOR`, to recognise late deliveries.
         """
-        episodes = tuple(
-            e for e in self.episodes if e.ends_at is None or now - e.ends_at < SUSPECT_FOR
+        episodes = _bounded(
+            [e for e in self.episodes if e.ends_at is None or now - e.ends_at < SUSPECT_FOR]
         )
-        spare = len(episodes) - EPISODES_KEPT
-        if spare > 0:
-            closed = sorted((e for e in episodes if e.ends_at is not None), key=_ended)[:spare]
-            episodes = tuple(e for e in episodes if e not in closed)
         owed = {o.subject for o in self.owed}
         firing = {(e.uid, e.code) for e in episodes if e.firing}
         droppable = [
@@ -376,8 +372,26 @@ class Journal:
         )
 
 
-def _ended(episode: Episode) -> datetime:
-    return episode.ends_at or episode.starts_at
+def _bounded(episodes: list[Episode]) -> tuple[Episode, ...]:
+    """Keep what matters most: of each code the oldest trouble, then what fires, then the newest."""
+    if len(episodes) <= EPISODES_KEPT:
+        return tuple(episodes)
+    first: dict[tuple[str, str], Episode] = {}
+    for episode in sorted(episodes, key=lambda e: (not e.firing, e.trouble_at)):
+        if episode.asks:
+            first.setdefault((episode.uid, episode.code), episode)
+    pinned = list(first.values())
+
+    def rank(episode: Episode) -> tuple[bool, bool, bool, datetime]:
+        return (
+            any(episode is p for p in pinned),
+            episode.asks and episode.firing,
+            episode.firing,
+            episode.seen_at,
+        )
+
+    kept = sorted(episodes, key=rank, reverse=True)[:EPISODES_KEPT]
+    return tuple(e for e in episodes if any(e is k for k in kept))
 
 
 Journal.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
@@ -408,7 +422,7 @@ def load(text: str | None) -> Journal:
 def dump(journal: Journal) -> str:
     """Write a journal as JSON; what is as it is by default is left out."""
     found = _JOURNAL.dump_python(journal, mode="json", exclude_defaults=True)
-    return json.dumps({"version": VERSION} | found, separators=(",", ":"))
+    return json.dumps({"version": VERSION} | found, separators=(",", ":"), ensure_ascii=False)
 
 
 def name_of(namespace: str, deployment: str) -> str:

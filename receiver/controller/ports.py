@@ -127,7 +127,7 @@ class Cluster(Protocol):
         ...
 
     async def rights(self, namespaces: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-        """Return what we may not do but must, by namespace (SelfSubjectAccessReview); {} is well."""
+        """Return what we must but may not do, by namespace (SelfSubjectAccessReview)."""
         ...
 
 

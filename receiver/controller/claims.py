@@ -1,0 +1,114 @@
+"""Who works on what: every replica beats, and takes over the journals of one that fell silent.
+
+Whether a replica lives is judged by how long this process has not seen its beat change, on its own
+monotonic clock; wall clocks are never compared. A claim fences nothing by itself: the intent in the
+journal and the generation in the patch do.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from receiver.controller.memory import Memory, ref_of
+from receiver.controller.setup import BEATS, OPEN_JOURNALS, Ref, Setup
+from receiver.errors import Broken, Conflict, StateUnreadable
+from receiver.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The last beat of a replica, and when this process first saw that one."""
+
+    beat: str
+    at: float
+
+
+class Claims:
+    """The claims, as far as this replica can judge them."""
+
+    def __init__(self, setup: Setup, memory: Memory, start: Callable[[Ref], None]) -> None:
+        self._setup = setup
+        self._memory = memory
+        self._start = start
+        self._heard: dict[str, Heard] = {}
+        self._silent_since: dict[str, float] = {}
+        self._count = 0
+
+    async def beat(self) -> None:
+        """Say that we live, and hear who else does."""
+        setup = self._setup
+        self._count += 1
+        found = await setup.cluster.beat(BEATS, setup.replica, str(self._count))
+        self._listen(found)
+        now = setup.clock.monotonic()
+        for replica, heard in list(self._heard.items()):
+            if replica != setup.replica and now - heard.at > setup.timing.forget:
+                await setup.cluster.beat(BEATS, replica, None)
+                self._heard.pop(replica, None)
+
+    def _listen(self, found: Mapping[str, str]) -> None:
+        now = self._setup.clock.monotonic()
+        for replica, beat in found.items():
+            heard = self._heard.get(replica)
+            if heard is None or heard.beat != beat:
+                self._heard[replica] = Heard(beat, now)
+
+    def lives(self, replica: str) -> bool:
+        """Return whether a replica was heard of lately. One never heard of has its time, too."""
+        setup = self._setup
+        if replica == setup.replica:
+            return True
+        now = setup.clock.monotonic()
+        heard = self._heard.get(replica)
+        since = heard.at if heard else self._silent_since.setdefault(replica, now)
+        return now - since < setup.timing.lasts
+
+    def claimed(self, journal: Journal) -> Journal:
+        """Return a journal that is busy with us as its worker, unless a living replica is."""
+        if not journal.busy or (journal.claim and self.lives(journal.claim)):
+            return journal
+        return replace(journal, claim=self._setup.replica)
+
+    async def sweep(self) -> None:
+        """Take every open journal that nobody alive has."""
+        setup = self._setup
+        for state in await setup.cluster.list_states(labels=OPEN_JOURNALS):
+            try:
+                journal = self._memory.parse(state)
+            except StateUnreadable as error:
+                setup.log.warning("journal_unreadable", name=state.name, error=str(error))
+                continue
+            if journal.claim == setup.replica:
+                self._start(ref_of(journal))
+            elif not journal.claim or not self.lives(journal.claim):
+                await self._take(ref_of(journal), journal.claim)
+
+    async def _take(self, ref: Ref, from_: str) -> None:
+        def change(journal: Journal) -> Journal | None:
+            if journal.claim != from_ or not journal.busy:
+                return None
+            return replace(journal, claim=self._setup.replica)
+
+        try:
+            journal = await self._memory.amend(ref, change)
+        except (Conflict, Broken) as error:
+            self._setup.log.warning("claim_not_taken", target=str(ref), error=str(error)[:200])
+            return
+        if journal.claim == self._setup.replica:
+            self._setup.metrics.claims_taken_total.inc()
+            self._setup.log.info("claim_taken", target=str(ref), previous=from_)
+            self._start(ref)
+
+    async def release(self, ref: Ref, *, idle_only: bool) -> bool:
+        """Give up a claim; return whether it is given up. `idle_only`: keep it while busy."""
+
+        def change(journal: Journal) -> Journal | None:
+            if journal.claim != self._setup.replica or (idle_only and journal.busy):
+                return None
+            return replace(journal, claim="")
+
+        journal = await self._memory.amend(ref, change)
+        return journal.claim != self._setup.replica
+
+    async def leave(self) -> None:
+        """Say that we go: the others need not wait for our silence."""
+        await self._setup.cluster.beat(BEATS, self._setup.replica, None)

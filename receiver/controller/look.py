@@ -1,0 +1,57 @@
+"""One look at everything a decision rests on: the Deployment, its journal, the switch."""
+
+import asyncio
+from dataclasses import dataclass
+
+from receiver import rollout as ro
+from receiver.controller.memory import Entry, Memory
+from receiver.controller.setup import SWITCH, Ref, Setup
+from receiver.decisions import Look
+from receiver.errors import Broken, TryAgain
+
+STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A look, and the version of the journal that a write based on it is tested against."""
+
+    look: Look
+    entry: Entry
+
+
+async def look(setup: Setup, memory: Memory, ref: Ref) -> Seen:
+    """Read the Deployment with its ReplicaSets, the journal and the switch side by side."""
+    observation, entry, stopped = await asyncio.gather(
+        setup.cluster.observe(ref.namespace, ref.deployment),
+        memory.read(ref),
+        why_stopped(setup),
+    )
+    rollout = None
+    if observation is not None:
+        rollout = ro.read(observation.deployment, observation.replicasets)
+    seen = Look(
+        rollout=rollout,
+        journal=entry.journal,
+        policy=setup.policy,
+        now=setup.clock.now(),
+        stopped=stopped,
+    )
+    return Seen(look=seen, entry=entry)
+
+
+async def why_stopped(setup: Setup) -> str:
+    """Return why automation is stopped, "" when it is not. Uncertain means stopped."""
+    try:
+        switch = await setup.cluster.read_state(SWITCH)
+    except (TryAgain, Broken):
+        why = f"the switch (ConfigMap {SWITCH}) cannot be read"
+    else:
+        if switch is None:
+            why = f"the switch (ConfigMap {SWITCH}) does not exist"
+        elif STOP in switch.data:
+            why = switch.data[STOP][:200] or "the switch is set"
+        else:
+            why = ""
+    setup.metrics.stopped.set(bool(why))
+    return why

@@ -1,0 +1,167 @@
+"""The journals in their ConfigMaps: read, and changed by compare-and-set alone."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
+
+from receiver import journal as jn
+from receiver.controller.ports import State
+from receiver.controller.setup import KIND_LABEL, OPEN_LABEL, OWN, Ref, Setup
+from receiver.errors import Conflict, Unavailable
+from receiver.journal import Journal
+
+KEY = "journal.json"
+TRIES = 8
+CACHED = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A journal as it was read, and the version a write of it is tested against."""
+
+    journal: Journal
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """How often a journal was changed by this replica, and what is set at the next change."""
+
+    count: int
+    event: asyncio.Event
+
+
+class Memory:
+    """The journals of all targets, as this replica last saw them."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._seen: OrderedDict[Ref, Entry] = OrderedDict()
+        self._locks: WeakValueDictionary[Ref, asyncio.Lock] = WeakValueDictionary()
+        self._news: dict[Ref, News] = {}
+
+    async def read(self, ref: Ref) -> Entry:
+        """Read a journal; an absent one is empty.
+
+        Raises `StateUnreadable` when it is damaged or newer, `Unavailable` when not reached.
+        """
+        state = await self._setup.cluster.read_state(name_of(ref))
+        return self.learn(ref, state)
+
+    def learn(self, ref: Ref, state: State | None) -> Entry:
+        """Take note of what was read."""
+        text = None if state is None else state.data.get(KEY, "")
+        found = jn.load(text)
+        if state is None:
+            found = replace(found, namespace=ref.namespace, deployment=ref.deployment)
+        return self._keep(
+            ref, Entry(journal=found, version=None if state is None else state.version)
+        )
+
+    @staticmethod
+    def parse(state: State) -> Journal:
+        """Read the journal in a ConfigMap that a list showed; raises `StateUnreadable`."""
+        return jn.load(state.data.get(KEY, ""))
+
+    async def write(self, ref: Ref, journal: Journal, known: Entry) -> Entry:
+        """Write a journal over the version `known`.
+
+        Raises `Conflict` when somebody wrote meanwhile. A write whose answer was lost is looked
+        up: it counts if exactly this text is there.
+        """
+        now = self._setup.clock.now()
+        journal = journal.bounded(now)
+        state = State(
+            name=name_of(ref),
+            data={KEY: jn.dump(journal)},
+            labels={KIND_LABEL: "journal", OPEN_LABEL: "true" if journal.busy else "false"},
+            version=known.version,
+        )
+        try:
+            written = await self._setup.cluster.write_state(state)
+        except Conflict:
+            self._seen.pop(ref, None)
+            self._setup.metrics.conflicts_total.inc()
+            raise
+        except Unavailable as error:
+            self._seen.pop(ref, None)
+            if not error.ambiguous:
+                raise
+            found = await self._setup.cluster.read_state(state.name)
+            if found is None or found.data.get(KEY) != state.data[KEY]:
+                raise
+            written = found
+        entry = self._keep(ref, Entry(journal=journal, version=written.version))
+        self.wake(ref)
+        return entry
+
+    async def amend(self, ref: Ref, change: Callable[[Journal], Journal | None]) -> Journal:
+        """Apply a pure change to the newest journal, and return what it is then.
+
+        `change` may be called several times, always with what is stored now; None: leave it as it
+        is. Raises `Conflict` when others keep writing.
+        """
+        async with self.lock(ref):
+            for _ in range(TRIES):
+                known = self._seen.get(ref) or await self.read(ref)
+                changed = change(known.journal)
+                if changed is None or changed == known.journal:
+                    return known.journal
+                try:
+                    return (await self.write(ref, changed, known)).journal
+                except Conflict:
+                    pause = self._setup.rng.uniform(0, 0.05)
+                    await self._setup.clock.sleep(pause)
+        raise Conflict(f"the journal of {ref} is changed by others all the time")
+
+    def lock(self, ref: Ref) -> asyncio.Lock:
+        """Return the lock that keeps this process from conflicting with itself."""
+        lock = self._locks.get(ref)
+        if lock is None:
+            lock = self._locks[ref] = asyncio.Lock()
+        return lock
+
+    def wake(self, ref: Ref) -> None:
+        """Tell everybody who waits for news of this journal."""
+        if (news := self._news.get(ref)) is not None:
+            self._news[ref] = News(count=news.count + 1, event=asyncio.Event())
+            news.event.set()
+
+    def count(self, ref: Ref) -> int:
+        """Return how much news there has been: to be taken before reading, and given to `news`."""
+        return self._news.setdefault(ref, News(count=0, event=asyncio.Event())).count
+
+    async def news(self, ref: Ref, count: int, seconds: float) -> None:
+        """Return once there is more news than `count`, at the latest after `seconds`."""
+        news = self._news.setdefault(ref, News(count=0, event=asyncio.Event()))
+        if news.count != count or seconds <= 0:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await news.event.wait()
+        except TimeoutError:
+            pass
+
+    def forget(self, ref: Ref) -> None:
+        """Let go of what is kept for waiting on a journal that has no work left."""
+        self.wake(ref)
+        self._news.pop(ref, None)
+
+    def _keep(self, ref: Ref, entry: Entry) -> Entry:
+        self._seen[ref] = entry
+        self._seen.move_to_end(ref)
+        while len(self._seen) > CACHED:
+            self._seen.popitem(last=False)
+        return entry
+
+
+def name_of(ref: Ref) -> str:
+    """Return the name of the ConfigMap of a journal."""
+    return jn.OWN if ref == OWN else jn.name_of(ref.namespace, ref.deployment)
+
+
+def ref_of(journal: Journal) -> Ref:
+    """Return whose journal it is."""
+    return Ref(journal.namespace, journal.deployment)

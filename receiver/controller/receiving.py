@@ -1,0 +1,189 @@
+"""A webhook: observe, decide, remember. What returns from here is durable."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from receiver import alerts as al
+from receiver import rollout as ro
+from receiver.alerts import Alert, Payload
+from receiver.controller import remember as rm
+from receiver.controller.answers import Answer, Sender
+from receiver.controller.claims import Claims
+from receiver.controller.look import Seen, look
+from receiver.controller.memory import Memory
+from receiver.controller.remember import Arrival
+from receiver.controller.routing import Routed, route
+from receiver.controller.setup import OWN, Ref, Setup
+from receiver.controller.work import Work
+from receiver.decisions import Decision
+from receiver.errors import Conflict, Forbidden, StateUnreadable, TryAgain
+from receiver.journal import Journal, Phase
+from receiver.reasons import Reason
+from receiver.rollout import ENABLED, Rollout
+
+TRIES = 6
+# So many alerts of one payload are looked up at a time; the API server has others to serve.
+LOOKUPS = 32
+
+
+class Receiving:
+    """Takes webhooks."""
+
+    def __init__(self, setup: Setup, memory: Memory, claims: Claims, work: Work) -> None:
+        self._setup = setup
+        self._memory = memory
+        self._claims = claims
+        self._work = work
+        self.heard_at: float | None = None
+
+    async def receive(
+        self, payload: Payload, sender: Sender, *, dry_run: bool = False
+    ) -> tuple[Answer, ...]:
+        """Decide each alert on its own; targets side by side, each target one at a time.
+
+        Raises `TryAgain` when a part could not be written down; the rest of it was.
+        """
+        if not dry_run:
+            self.heard_at = self._setup.clock.monotonic()
+        gate = asyncio.Semaphore(LOOKUPS)
+
+        async def routed(alert: Alert) -> Routed:
+            async with gate:
+                return await self._route(alert, sender)
+
+        found = await asyncio.gather(*(routed(alert) for alert in payload.alerts))
+        targets: defaultdict[Ref, list[int]] = defaultdict(list)
+        for index, item in enumerate(found):
+            targets[item.ref if item.reason is None else OWN].append(index)
+
+        async def at(ref: Ref, items: list[Routed]) -> list[Answer]:
+            async with gate:
+                if ref == OWN:
+                    return await self._own(items, dry_run=dry_run)
+                return await self._target(ref, items, dry_run=dry_run)
+
+        parts = await asyncio.gather(
+            *(at(ref, [found[i] for i in indexes]) for ref, indexes in targets.items()),
+            return_exceptions=True,
+        )
+        failed = [part for part in parts if isinstance(part, BaseException)]
+        if failed:
+            raise next((e for e in failed if not isinstance(e, TryAgain)), failed[0])
+        answers: dict[int, Answer] = {}
+        for indexes, part in zip(targets.values(), parts, strict=True):
+            answers.update(zip(indexes, part, strict=True))  # type: ignore[arg-type] # none failed
+        if not dry_run:
+            for answer in answers.values():
+                self._setup.metrics.decisions_total.labels(answer.reason.value).inc()
+        return tuple(answers[index] for index in range(len(found)))
+
+    async def _route(self, alert: Alert, sender: Sender) -> Routed:
+        try:
+            return await route(self._setup, alert, sender)
+        except Forbidden as error:
+            return Routed(alert=alert, asks=True, reason=Reason.FORBIDDEN, detail=str(error)[:300])
+
+    # --- alerts without a target of ours
+
+    async def _own(self, items: Sequence[Routed], *, dry_run: bool) -> list[Answer]:
+        now, routes = self._setup.clock.now(), self._setup.outbox.routes
+
+        def change(journal: Journal) -> Journal:
+            for item in items:
+                if item.reason is Reason.NOTIFY_ONLY:
+                    journal = rm.pass_on(journal, item.alert, now, routes)
+                elif item.reason is not None and item.alert.firing:
+                    why = rm.Refused(
+                        reason=item.reason,
+                        namespace=item.ref.namespace,
+                        deployment=item.ref.deployment,
+                        detail=item.detail,
+                    )
+                    journal = rm.refuse(journal, item.alert, why, now, routes)
+            return self._claims.claimed(journal)
+
+        if not dry_run:
+            journal = await self._memory.amend(OWN, change)
+            self._work.ensure(OWN, journal)
+        return [_answer(item) for item in items]
+
+    async def _refused(
+        self, ref: Ref, items: Sequence[Routed], reason: Reason, detail: str, *, dry_run: bool
+    ) -> list[Answer]:
+        refused = [replace(item, reason=reason, ref=ref, detail=detail) for item in items]
+        return await self._own(refused, dry_run=dry_run)
+
+    # --- alerts of one target
+
+    async def _target(self, ref: Ref, items: Sequence[Routed], *, dry_run: bool) -> list[Answer]:
+        for _ in range(TRIES):
+            try:
+                async with self._memory.lock(ref):
+                    seen = await look(self._setup, self._memory, ref)
+                    rollout = seen.look.rollout
+                    if rollout is not None and rollout.labels.get(ENABLED) == "true":
+                        return await self._remember(ref, seen, rollout, items, dry_run=dry_run)
+                reason = Reason.TARGET_NOT_FOUND if rollout is None else Reason.NOT_OPTED_IN
+                return await self._refused(ref, items, reason, "", dry_run=dry_run)
+            except Conflict:
+                await self._setup.clock.sleep(self._setup.rng.uniform(0, 0.1))
+            except Forbidden as error:
+                detail = str(error)[:300]
+                return await self._refused(ref, items, Reason.FORBIDDEN, detail, dry_run=dry_run)
+            except StateUnreadable as error:
+                why = Reason.STATE_UNREADABLE
+                return await self._refused(ref, items, why, str(error)[:300], dry_run=dry_run)
+        raise Conflict(f"{ref} is changed by others all the time")
+
+    async def _remember(
+        self, ref: Ref, seen: Seen, rollout: Rollout, items: Sequence[Routed], *, dry_run: bool
+    ) -> list[Answer]:
+        arrivals = [self._arrival(item) for item in items]
+        routes = self._setup.outbox.routes
+        journal, answers = rm.remember(seen.look, rollout, arrivals, routes)
+        if dry_run:
+            return list(answers)
+        journal = self._claims.claimed(journal)
+        if journal != seen.look.journal:
+            await self._memory.write(ref, journal, seen.entry)
+        await self._fence(ref, rollout, journal)
+        self._work.ensure(ref, journal)
+        for answer in answers:
+            self._setup.log.info(
+                "alert_decided",
+                target=str(ref),
+                alertname=answer.alertname,
+                fingerprint=answer.fingerprint,
+                action=answer.action.value,
+                reason=answer.reason.value,
+                incident=answer.incident,
+            )
+        return list(answers)
+
+    def _arrival(self, item: Routed) -> Arrival:
+        trouble_at = al.trouble_at(item.alert, self._setup.policy.assumed_for)
+        return Arrival(alert=item.alert, trouble_at=trouble_at, named=item.hash, track=item.track)
+
+    async def _fence(self, ref: Ref, rollout: Rollout, journal: Journal) -> None:
+        """Name a suspect that a rollback in flight goes to on the Deployment, before the 2xx.
+
+        That moves the generation: the patch, which tests it, can no longer apply.
+        """
+        incident = journal.in_flight
+        if incident is None or incident.phase is not Phase.APPLYING or incident.intent is None:
+            return
+        code = incident.intent.to.code
+        suspects = journal.suspects(rollout.uid, self._setup.clock.now())
+        if code in suspects and code not in ro.suspects_named(rollout):
+            operations = ro.fence(rollout, {code})
+            await self._setup.cluster.patch(ref.namespace, ref.deployment, operations)
+
+
+def _answer(item: Routed) -> Answer:
+    reason = item.reason or Reason.NO_TARGET
+    if not item.alert.firing and reason is not Reason.WATCHDOG:
+        reason = Reason.RESOLVED
+    answer = rm.answer(item.alert, Decision(reason=reason, detail=item.detail))
+    return replace(answer, namespace=item.ref.namespace, deployment=item.ref.deployment)

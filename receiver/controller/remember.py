@@ -1,0 +1,370 @@
+"""What a delivery changes in a journal: episodes, incidents, refusals, notices owed. Pure."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+from receiver import alerts as al
+from receiver.alerts import Alert
+from receiver.controller.answers import Action, Answer
+from receiver.decisions import FINAL, Case, Decision, Look, binding, decide
+from receiver.journal import Episode, Incident, Journal, Mark, Notice, Phase
+from receiver.reasons import Reason, Severity, about, louder
+from receiver.rollout import Revision, Rollout
+
+Routes = Callable[[str], tuple[str, ...]]
+TEXT = 240
+JUST = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """An alert that asks for a rollback, and its target. `named`: a pod-template-hash or ""."""
+
+    alert: Alert
+    trouble_at: datetime
+    named: str = ""
+    track: str = ""
+
+
+_SEVERITIES: dict[str, Severity] = {
+    "critical": Severity.CRITICAL,
+    "page": Severity.CRITICAL,
+    "error": Severity.CRITICAL,
+    "warning": Severity.WARNING,
+    "info": Severity.INFO,
+    "none": Severity.INFO,
+}
+
+
+def severity_of(alert: Alert) -> Severity:
+    """Read the label `severity`; what is no word we know is a warning."""
+    return _SEVERITIES.get(_severity_word(alert), Severity.WARNING)
+
+
+def route_of(alert: Alert) -> str:
+    """Return the route of an alert that is passed on: its severity, else `default`."""
+    return _SEVERITIES.get(_severity_word(alert), "default")
+
+
+def _severity_word(alert: Alert) -> str:
+    return alert.labels.get("severity", "").strip().lower()
+
+
+def mark(revision: Revision) -> Mark:
+    """Return what is remembered of a revision."""
+    return Mark(
+        code=revision.code,
+        hash=revision.hash,
+        number=revision.number,
+        uid=revision.uid,
+        images=revision.images,
+        created_at=revision.created_at,
+    )
+
+
+def remember(
+    look: Look, rollout: Rollout, arrivals: Iterable[Arrival], routes: Routes
+) -> tuple[Journal, tuple[Answer, ...]]:
+    """Decide each arrival in turn; return the journal then, and an answer for each."""
+    journal = look.journal
+    answers = []
+    for arrival in arrivals:
+        seen = replace(look, journal=journal)
+        if arrival.alert.firing:
+            journal, decision, incident = _fired(seen, rollout, arrival, routes)
+        else:
+            journal = close(journal, arrival.alert, look.now)
+            decision, incident = Decision(reason=Reason.RESOLVED), ""
+        answers.append(answer(arrival.alert, decision, rollout, incident))
+    return journal, tuple(answers)
+
+
+def decide_deferred(look: Look, rollout: Rollout, routes: Routes) -> Journal:
+    """Decide again every episode whose time has come."""
+    journal = look.journal
+    for episode in journal.deferred:
+        if episode.due is not None and episode.due <= look.now:
+            seen = replace(look, journal=journal)
+            journal, _, _ = _judge(seen, rollout, episode, routes, fresh=False)
+    return journal
+
+
+def close(journal: Journal, alert: Alert, now: datetime) -> Journal:
+    """Close the episodes of a resolved alert; an unknown one leaves a tombstone.
+
+    The tombstone is what a late `firing` of the same episode is recognised by.
+    """
+    ended = alert.ends_at or now
+    found = [e for e in journal.episodes if e.fingerprint == alert.fingerprint]
+    for episode in found:
+        if episode.firing and episode.starts_at <= ended:
+            journal = journal.with_episode(replace(episode, ends_at=ended, due=None))
+    if not any(e.starts_at == alert.starts_at for e in found):
+        tombstone = _episode(alert, trouble_at=alert.starts_at, now=now)
+        journal = journal.with_episode(replace(tombstone, ends_at=ended))
+    return journal
+
+
+def _fired(
+    look: Look, rollout: Rollout, arrival: Arrival, routes: Routes
+) -> tuple[Journal, Decision, str]:
+    alert, journal = arrival.alert, look.journal
+    same = [e for e in journal.episodes if e.fingerprint == alert.fingerprint]
+    if any(e.ends_at is not None and alert.starts_at <= e.ends_at for e in same):
+        return journal, Decision(reason=Reason.STALE), ""
+    # The start moves: back to the earlier of an HA pair, forward when a flap was not reported.
+    open_ = [e for e in same if e.firing]
+    known = next((e for e in open_ if alert.starts_at <= e.starts_at), None)
+    if known is None:
+        for episode in open_:
+            journal = journal.with_episode(
+                replace(episode, ends_at=alert.starts_at - JUST, due=None)
+            )
+        fresh = _episode(alert, trouble_at=arrival.trouble_at, now=look.now)
+        known = replace(fresh, asks=True, uid=rollout.uid, named=arrival.named, track=arrival.track)
+    first = not any(e is known for e in open_)
+    look = replace(look, journal=journal)
+    return _judge(look, rollout, known, routes, fresh=first)
+
+
+def _judge(
+    look: Look, rollout: Rollout, episode: Episode, routes: Routes, *, fresh: bool
+) -> tuple[Journal, Decision, str]:
+    journal = look.journal
+    if not episode.code:
+        code = binding(rollout, journal, episode.trouble_at, episode.named, episode.track)
+        episode = replace(episode, code=code)
+    # Suspect before the table, whatever wins: the journal that is judged knows of this episode.
+    journal = journal.with_episode(episode)
+    case = Case(
+        rollout=rollout,
+        journal=journal,
+        episode=episode,
+        policy=look.policy,
+        now=look.now,
+        stopped=look.stopped,
+        fresh=fresh,
+    )
+    decision = decide(case)
+    again = decision.reason is Reason.ALREADY_HANDLED and episode.reason in FINAL
+    reason = episode.reason if again else decision.reason
+    episode = replace(episode, reason=reason, due=decision.due)
+    journal = journal.with_episode(episode)
+    if decision.reason is Reason.ROLLED_BACK and rollout.current is not None:
+        incident = _incident(look, rollout.uid, rollout.current, episode, decision)
+        return journal.with_incident(incident), decision, incident.id
+    if decision.final and episode.code == rollout.code and rollout.current is not None:
+        incident = _incident(look, rollout.uid, rollout.current, episode, decision)
+        incident = incident.enter(Phase.REFUSED, look.now, reason=decision.reason)
+        journal = journal.with_incident(incident)
+        sinks = routes(incident.severity)
+        return journal.owe(incident.id, sinks, look.now), decision, incident.id
+    journal = tell_refusal(replace(look, journal=journal), rollout, episode, decision, routes)
+    return journal, decision, _incident_named(journal, decision)
+
+
+def _incident_named(journal: Journal, decision: Decision) -> str:
+    return decision.detail if journal.incident(decision.detail) else ""
+
+
+def _incident(
+    look: Look, uid: str, bad: Revision, episode: Episode, decision: Decision
+) -> Incident:
+    now = look.now
+    return Incident(
+        id=incident_id(look.journal, uid, bad.code),
+        uid=uid,
+        bad=mark(bad),
+        phase=Phase.SETTLING,
+        reason=decision.reason,
+        opened_at=now,
+        phase_at=now,
+        severity=louder(Severity.CRITICAL, episode.severity),
+        to=mark(decision.to) if decision.to is not None else None,
+        detail=decision.detail,
+    )
+
+
+def incident_id(journal: Journal, uid: str, code: str) -> str:
+    """Return an id that every replica finds alike: of the n-th incident about this code."""
+    count = sum((i.uid, i.bad.code) == (uid, code) for i in journal.incidents)
+    count += (uid, code) in journal.handled
+    return "inc-" + sha256(f"{uid}/{code}/{count}".encode()).hexdigest()[:12]
+
+
+def tell_refusal(
+    look: Look, rollout: Rollout, episode: Episode, decision: Decision, routes: Routes
+) -> Journal:
+    """Owe what the table says is told: once per target, revision and reason."""
+    journal, now = look.journal, look.now
+    tell = about(decision.reason).tell
+    waiting = decision.reason is Reason.NOT_OBSERVED and decision.due is not None
+    if tell is None or waiting:
+        return journal
+    severity = tell if tell is Severity.INFO else louder(tell, episode.severity)
+    what = f"{rollout.uid}/{episode.code or episode.named}/{decision.reason}"
+    notice = Notice(
+        subject="ref-" + sha256(what.encode()).hexdigest()[:12],
+        state="shadow" if decision.reason is Reason.SHADOW else "refused",
+        reason=decision.reason,
+        severity=severity,
+        at=now,
+        started_at=episode.starts_at,
+        namespace=rollout.namespace,
+        deployment=rollout.name,
+        episodes=(episode.fingerprint,),
+        detail=_would(decision) if decision.to is not None else decision.detail,
+    )
+    if any(n.subject == notice.subject for n in journal.notices):
+        return journal
+    return journal.with_notice(notice).owe(notice.subject, routes(severity), now)
+
+
+def _would(decision: Decision) -> str:
+    to = decision.to
+    if to is None:
+        return ""
+    images = ", ".join(image for _, image in to.images)
+    return f"it would have been rolled back to revision {to.number} ({images})"
+
+
+def _episode(alert: Alert, *, trouble_at: datetime, now: datetime) -> Episode:
+    notes = alert.annotations
+    return Episode(
+        fingerprint=alert.fingerprint,
+        starts_at=alert.starts_at,
+        ends_at=None,
+        trouble_at=trouble_at,
+        seen_at=now,
+        alertname=al.text(alert.name, 200),
+        severity=severity_of(alert),
+        asks=False,
+        uid="",
+        code="",
+        named="",
+        reason=Reason.RESOLVED,
+        summary=al.text(notes.get("summary", ""), TEXT),
+        description=al.text(notes.get("description", notes.get("message", "")), TEXT),
+        runbook_url=al.text(notes.get("runbook_url", ""), TEXT),
+        dashboard_url=al.text(notes.get("dashboard_url", ""), TEXT),
+        generator_url=al.text(alert.generator_url, TEXT),
+    )
+
+
+# --- alerts that have no target of ours: they are kept in the receiver's own journal
+
+
+def pass_on(journal: Journal, alert: Alert, now: datetime, routes: Routes) -> Journal:
+    """Note an alert that asks for no rollback: told once when it fires, and when it resolves."""
+    start = alert.starts_at.isoformat()
+    key = sha256(f"{alert.fingerprint}/{start}".encode()).hexdigest()[:12]
+    subject = "alert-" + key
+    known = next((n for n in journal.notices if n.subject == subject), None)
+    severity = severity_of(alert)
+    sinks = routes(route_of(alert))
+    if not alert.firing:
+        journal = close(journal, alert, now)
+        if known is None or known.state == "resolved":
+            return journal
+        told = replace(known, state="resolved", reason=Reason.RESOLVED, at=now)
+        return journal.with_notice(told).owe(subject, sinks, now)
+    same = [e for e in journal.episodes if e.fingerprint == alert.fingerprint]
+    if any(e.ends_at is not None and alert.starts_at <= e.ends_at for e in same):
+        return journal
+    if known is not None:
+        return journal
+    episode = replace(
+        _episode(alert, trouble_at=alert.starts_at, now=now), reason=Reason.NOTIFY_ONLY
+    )
+    notice = Notice(
+        subject=subject,
+        state="firing",
+        reason=Reason.NOTIFY_ONLY,
+        severity=severity,
+        at=now,
+        started_at=alert.starts_at,
+        namespace=al.text(alert.labels.get("namespace", ""), 63),
+        deployment=al.text(alert.labels.get("deployment", ""), 253),
+        episodes=(alert.fingerprint,),
+    )
+    return journal.with_episode(episode).with_notice(notice).owe(subject, sinks, now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A refusal before any Deployment was found, and what the alert named."""
+
+    reason: Reason
+    namespace: str = ""
+    deployment: str = ""
+    detail: str = ""
+
+
+def refuse(journal: Journal, alert: Alert, why: Refused, now: datetime, routes: Routes) -> Journal:
+    """Note a refusal that concerns no Deployment of ours: told once per name and reason."""
+    tell = about(why.reason).tell
+    if tell is None:
+        return journal
+    severity = louder(tell, severity_of(alert))
+    what = f"{why.namespace}/{why.deployment}/{alert.name}/{why.reason}"
+    subject = "ref-" + sha256(what.encode()).hexdigest()[:12]
+    if any(n.subject == subject for n in journal.notices):
+        return journal
+    notice = Notice(
+        subject=subject,
+        state="refused",
+        reason=why.reason,
+        severity=severity,
+        at=now,
+        started_at=alert.starts_at,
+        namespace=why.namespace,
+        deployment=why.deployment,
+        episodes=(alert.fingerprint,),
+        detail=why.detail,
+    )
+    episode = replace(_episode(alert, trouble_at=alert.starts_at, now=now), reason=why.reason)
+    journal = journal.with_episode(episode).with_notice(notice)
+    return journal.owe(subject, routes(severity), now)
+
+
+# --- answers
+
+
+def answer(
+    alert: Alert, decision: Decision, rollout: Rollout | None = None, incident: str = ""
+) -> Answer:
+    """Say what was decided about one alert."""
+    text = about(decision.reason).text
+    if decision.reason is Reason.ROLLED_BACK and decision.to is not None:
+        text = f"It is being rolled back to revision {decision.to.number}."
+    elif decision.reason is Reason.SHADOW and decision.to is not None:
+        text = f"{text} To revision {decision.to.number}."
+    elif decision.detail:
+        text = f"{text} ({decision.detail})"
+    return Answer(
+        fingerprint=alert.fingerprint,
+        alertname=al.text(alert.name, 200),
+        action=_action(decision),
+        reason=decision.reason,
+        text=text,
+        namespace=rollout.namespace if rollout else "",
+        deployment=rollout.name if rollout else "",
+        incident=incident,
+    )
+
+
+_QUIET = frozenset(
+    {Reason.RESOLVED, Reason.WATCHDOG, Reason.STALE, Reason.ALREADY_HANDLED, Reason.SHADOW}
+)
+
+
+def _action(decision: Decision) -> Action:
+    if decision.reason is Reason.ROLLED_BACK:
+        return Action.ROLL_BACK
+    if decision.reason is Reason.NOTIFY_ONLY:
+        return Action.NOTIFY
+    if decision.due is not None:
+        return Action.WAIT
+    return Action.NONE if decision.reason in _QUIET else Action.REFUSE

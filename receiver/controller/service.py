@@ -1,0 +1,226 @@
+"""The service: what `web` calls, and the life of the tasks behind it."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from receiver import rollout as ro
+from receiver.alerts import Payload
+from receiver.controller import views
+from receiver.controller.answers import (
+    Answer,
+    Health,
+    Json,
+    Outcome,
+    Person,
+    Readiness,
+    Sender,
+    Wish,
+)
+from receiver.controller.look import STOP, why_stopped
+from receiver.controller.manual import Manual
+from receiver.controller.memory import Memory, ref_of
+from receiver.controller.ports import State
+from receiver.controller.receiving import Receiving
+from receiver.controller.setup import JOURNALS, SWITCH, Ref, Setup
+from receiver.controller.work import Work
+from receiver.errors import Rejected, StateUnreadable
+from receiver.journal import Journal, Pause
+from receiver.reasons import Reason, about
+from receiver.rollout import ENABLED, Rollout
+
+# So long after the last good beat the Kubernetes API counts as not reached.
+UNREACHED = 10.0
+
+
+class Controller:
+    """Implements `receiver.controller.answers.Service`."""
+
+    def __init__(self, setup: Setup, sinks: Callable[[], Mapping[str, str]]) -> None:
+        """`sinks` says how each kind of sink is, in one word."""
+        self._setup = setup
+        self._sinks = sinks
+        self._memory = Memory(setup)
+        self._work = Work(setup, self._memory)
+        self._receiving = Receiving(setup, self._memory, self._work.claims, self._work)
+        self._manual = Manual(setup, self._memory, self._work)
+        self._beating: asyncio.Task[None] | None = None
+        self._denied: tuple[str, ...] = ()
+        self._draining = False
+
+    async def start_up(self) -> None:
+        """Start to beat, and to finish what others left."""
+        self._beating = asyncio.create_task(self._work.run(), name="beat")
+
+    async def close(self) -> None:
+        """Stop, and give every claim up."""
+        self._draining = True
+        if self._beating is not None:
+            self._beating.cancel()
+            await asyncio.gather(self._beating, return_exceptions=True)
+        await self._work.close()
+
+    def drain(self) -> None:
+        """Say that we are going: not ready from now on."""
+        self._draining = True
+
+    # --- the webhook, and people
+
+    async def receive(
+        self, payload: Payload, sender: Sender, *, dry_run: bool = False
+    ) -> tuple[Answer, ...]:
+        """Decide each alert; what must be remembered is durable when this returns."""
+        return await self._receiving.receive(payload, sender, dry_run=dry_run)
+
+    async def rollback(self, namespace: str, name: str, wish: Wish, person: Person) -> Outcome:
+        """Roll back by hand."""
+        return await self._manual.rollback(namespace, name, wish, person)
+
+    async def deployments(self, namespaces: tuple[str, ...]) -> list[Json]:
+        """Return the opted-in Deployments of these namespaces, in short."""
+        setup = self._setup
+        wanted = [n for n in (namespaces or setup.namespaces or ("",)) if self._allowed(n)]
+        lists = await asyncio.gather(
+            *(setup.cluster.deployments(n, labels=f"{ENABLED}=true") for n in wanted)
+        )
+        journals = {ref_of(journal): journal for journal in await self._journals()}
+        found = []
+        for obj in (obj for part in lists for obj in part):
+            ref = Ref(obj["metadata"]["namespace"], obj["metadata"]["name"])
+            journal = journals.get(ref) or Journal()
+            found.append(views.of_summary(ro.read(obj, ()), journal, setup.clock.now()))
+        return found
+
+    async def deployment(self, namespace: str, name: str) -> Json | None:
+        """Return one Deployment with its history; None: there is none, or not ours."""
+        if not self._allowed(namespace):
+            return None
+        ref = Ref(namespace, name)
+        rollout = await self._rollout(ref)
+        if rollout is None:
+            return None
+        journal = (await self._memory.read(ref)).journal
+        return views.of_deployment(rollout, journal, self._setup.clock.now())
+
+    async def incidents(self, namespaces: tuple[str, ...]) -> list[Json]:
+        """Return the remembered incidents, newest first."""
+        found = [
+            (incident.opened_at, views.of_incident(incident, journal))
+            for journal in await self._journals()
+            if not namespaces or journal.namespace in namespaces
+            for incident in journal.incidents
+        ]
+        return [shown for _, shown in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+    async def incident(self, incident: str) -> Json | None:
+        """Return one incident."""
+        for journal in await self._journals():
+            if (found := journal.incident(incident)) is not None:
+                return views.of_incident(found, journal)
+        return None
+
+    async def _journals(self) -> list[Journal]:
+        journals = []
+        for state in await self._setup.cluster.list_states(labels=JOURNALS):
+            try:
+                journals.append(self._memory.parse(state))
+            except StateUnreadable as error:
+                self._setup.log.warning("journal_unreadable", name=state.name, error=str(error))
+        return journals
+
+    async def _rollout(self, ref: Ref) -> Rollout | None:
+        observation = await self._setup.cluster.observe(ref.namespace, ref.deployment)
+        if observation is None:
+            return None
+        return ro.read(observation.deployment, observation.replicasets)
+
+    def _allowed(self, namespace: str) -> bool:
+        return not self._setup.namespaces or namespace in self._setup.namespaces
+
+    # --- the switch, and the pause of one target
+
+    async def stopped(self) -> Json:
+        """Return the kill switch: `{stopped, why}`."""
+        why = await why_stopped(self._setup)
+        return {"stopped": bool(why), "why": why}
+
+    async def stop(self, person: Person, why: str) -> Json:
+        """Set the kill switch, also where the ConfigMap is missing."""
+        return await self._switch(f"{person.name}: {why}")
+
+    async def start(self, person: Person) -> Json:
+        """Release the kill switch."""
+        self._setup.log.info("switch_released", person=person.name)
+        return await self._switch(None)
+
+    async def _switch(self, text: str | None) -> Json:
+        cluster = self._setup.cluster
+        state = await cluster.read_state(SWITCH) or State(name=SWITCH, data={})
+        data = {key: value for key, value in state.data.items() if key != STOP}
+        if text is not None:
+            data[STOP] = text[:500]
+        await cluster.write_state(replace(state, data=data))
+        return await self.stopped()
+
+    async def pause(self, namespace: str, name: str, person: Person, why: str) -> Json:
+        """Pause the automation of one Deployment."""
+        pause = Pause(by=person.name, why=why[:500], at=self._setup.clock.now())
+        return await self._amend(namespace, name, lambda j: replace(j, pause=pause))
+
+    async def resume(self, namespace: str, name: str, person: Person) -> Json:
+        """Resume the automation of one Deployment."""
+        self._setup.log.info("automation_resumed", target=f"{namespace}/{name}", by=person.name)
+        return await self._amend(namespace, name, lambda j: replace(j, pause=None))
+
+    async def clear(self, namespace: str, name: str, hash_: str, person: Person) -> Json:
+        """Take a revision out of quarantine."""
+        rollout = await self._rollout(Ref(namespace, name)) if self._allowed(namespace) else None
+        revision = ro.hashed(rollout, hash_) if rollout is not None else None
+        if revision is None:
+            reason = Reason.UNKNOWN_REVISION
+            raise Rejected(about(reason).text, status=404, reason=reason)
+        self._setup.log.info(
+            "quarantine_cleared", target=f"{namespace}/{name}", hash=hash_, person=person.name
+        )
+
+        def change(journal: Journal) -> Journal:
+            return replace(journal, cleared=(*journal.cleared, revision.code)[-50:])
+
+        return await self._amend(namespace, name, change)
+
+    async def _amend(self, namespace: str, name: str, change: Callable[[Journal], Journal]) -> Json:
+        ref = Ref(namespace, name)
+        rollout = await self._rollout(ref) if self._allowed(namespace) else None
+        if rollout is None:
+            reason = Reason.TARGET_NOT_FOUND
+            raise Rejected(about(reason).text, status=404, reason=reason)
+        journal = await self._memory.amend(ref, change)
+        return views.of_deployment(rollout, journal, self._setup.clock.now())
+
+    # --- how we are
+
+    def health(self) -> Health:
+        """Return how we are, from what was last seen."""
+        alertmanager = "connected" if self._receiving.heard_at is not None else "not_heard_yet"
+        kubernetes = "connected" if self._reached() else "unreachable"
+        dependencies = {"kubernetes": kubernetes, "alertmanager": alertmanager} | dict(
+            self._sinks()
+        )
+        well = all(word in _WELL for word in dependencies.values())
+        return Health(status="healthy" if well else "degraded", dependencies=dependencies)
+
+    def readiness(self, at: datetime) -> Readiness:
+        """Return whether to send us work."""
+        checks = {
+            "kubernetes": "ok" if self._reached() else "not reached",
+            "draining": "ok" if not self._draining else "draining",
+        }
+        return Readiness(ready=all(word == "ok" for word in checks.values()), checks=checks)
+
+    def _reached(self) -> bool:
+        beaten = self._work.beaten_at
+        return beaten is not None and self._setup.clock.monotonic() - beaten < UNREACHED
+
+
+_WELL = frozenset({"connected", "available", "not_heard_yet", "not_configured"})

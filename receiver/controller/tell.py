@@ -1,0 +1,117 @@
+"""Notices: what is owed is sent, from the state of now, until the sink has taken it.
+
+One sender for each target and sink, so that no sink waits for another and none delays a rollback.
+"""
+
+import asyncio
+from datetime import timedelta
+from functools import partial
+
+from receiver.controller.memory import Memory
+from receiver.controller.ports import Delivery
+from receiver.controller.setup import Ref, Setup
+from receiver.controller.story import story_of
+from receiver.errors import Broken, TryAgain
+from receiver.journal import Journal, Owed
+from receiver.messages import Story
+
+# A sink that refuses us is asked again, seldom: a person may have mended the secret.
+UNAUTHORIZED_AGAIN = timedelta(seconds=60)
+RATE_LIMITED_AGAIN = timedelta(seconds=15)
+
+
+class Teller:
+    """Sends what the journals owe."""
+
+    def __init__(self, setup: Setup, memory: Memory) -> None:
+        self._setup = setup
+        self._memory = memory
+        self._senders: dict[tuple[Ref, str], asyncio.Task[None]] = {}
+
+    def ensure(self, ref: Ref, journal: Journal) -> None:
+        """See to it that every sink which is owed something has a sender."""
+        for sink in {owed.sink for owed in journal.owed}:
+            if (ref, sink) not in self._senders:
+                task = asyncio.create_task(self._send_all(ref, sink), name=f"tell {sink} of {ref}")
+                self._senders[ref, sink] = task
+                task.add_done_callback(partial(self._done, ref, sink))
+
+    def _done(self, ref: Ref, sink: str, _: asyncio.Task[None]) -> None:
+        self._senders.pop((ref, sink), None)
+
+    async def close(self) -> None:
+        """Stop sending; what is owed stays owed."""
+        tasks = list(self._senders.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _send_all(self, ref: Ref, sink: str) -> None:
+        timing = self._setup.timing
+        while True:
+            count = self._memory.count(ref)
+            try:
+                wait = await self._send_next(ref, sink)
+            except (TryAgain, Broken) as error:
+                self._setup.log.warning("notice_not_noted", sink=sink, error=str(error)[:200])
+                wait = timing.retry_most
+            if wait is None:
+                return
+            await self._memory.news(ref, count, wait)
+
+    async def _send_next(self, ref: Ref, sink: str) -> float | None:
+        """Send the most urgent notice; return how long to wait, None when nothing is left."""
+        setup = self._setup
+        journal = (await self._memory.read(ref)).journal
+        owed = [o for o in journal.owed if o.sink == sink]
+        if not owed or journal.claim != setup.replica:
+            return None
+        next_ = min(owed, key=lambda o: (o.not_before or o.since, o.since))
+        now = setup.clock.now()
+        if next_.not_before is not None and next_.not_before > now:
+            wait = (next_.not_before - now).total_seconds()
+            return min(wait, setup.timing.retry_most)
+        story = story_of(journal, next_.subject, setup.cluster_name, setup.policy.verify_within)
+        told = journal.told_state(next_.subject, sink)
+        if story is None or not setup.outbox.speaks_of(sink, story, told):
+            await self._amend_tick(ref, next_, None)
+            return 0
+        await self._deliver(ref, next_, story)
+        return 0
+
+    async def _deliver(self, ref: Ref, owed: Owed, story: Story) -> None:
+        setup, now = self._setup, self._setup.clock.now()
+        receipt = await setup.outbox.deliver(owed.sink, story)
+        delivery = receipt.delivery
+        log = setup.log.bind(
+            sink=owed.sink, subject=owed.subject, state=story.state, delivery=delivery.value
+        )
+        if delivery is Delivery.DELIVERED:
+            log.info("notice_delivered")
+            await self._amend_tick(ref, owed, story.state)
+            return
+        expired = (now - owed.since).total_seconds() > setup.timing.notice_expires
+        if delivery in (Delivery.REJECTED, Delivery.GONE) or expired:
+            log.error("notice_dropped", detail=receipt.detail)
+            await self._amend_tick(ref, owed, None)
+            return
+        log.warning("notice_postponed", detail=receipt.detail, attempts=owed.attempts)
+        wait = self._backoff(owed)
+        if delivery is Delivery.RATE_LIMITED:
+            asked = receipt.retry_after
+            wait = RATE_LIMITED_AGAIN if asked is None else timedelta(seconds=max(asked, 0.2))
+        elif delivery is Delivery.UNAUTHORIZED:
+            wait = UNAUTHORIZED_AGAIN
+        attempt = delivery is not Delivery.RATE_LIMITED
+        until = setup.clock.now() + wait
+        await self._memory.amend(ref, lambda j: j.postpone(owed, until, attempt=attempt))
+
+    def _backoff(self, owed: Owed) -> timedelta:
+        """Return the wait before the next attempt: full jitter, doubling."""
+        timing = self._setup.timing
+        most = min(timing.notice_most, timing.notice_first * 2 ** min(owed.attempts, 20))
+        return timedelta(seconds=self._setup.rng.uniform(timing.notice_first / 2, most))
+
+    async def _amend_tick(self, ref: Ref, owed: Owed, state: str | None) -> None:
+        now = self._setup.clock.now()
+        await self._memory.amend(ref, lambda journal: journal.tick(owed, state, now))

@@ -1,0 +1,109 @@
+"""What people are shown of a target and its incidents: plain JSON. Pure."""
+
+from datetime import datetime
+
+from receiver import rollout as ro
+from receiver.controller.answers import Json
+from receiver.decisions import quarantined
+from receiver.journal import Incident, Journal, Mark
+from receiver.reasons import about
+from receiver.rollout import Revision, Rollout
+
+
+def of_deployment(rollout: Rollout, journal: Journal, now: datetime) -> Json:
+    """Return one Deployment: the current revision, the history with marks, its incidents."""
+    return of_summary(rollout, journal, now) | {
+        "generation": rollout.generation,
+        "history": [_revision(r, rollout, journal, now) for r in rollout.revisions],
+        "incidents": [of_incident(i, journal) for i in reversed(journal.incidents)],
+        "alerts": [
+            {
+                "alertname": e.alertname,
+                "starts_at": e.starts_at.isoformat(),
+                "asks_for_rollback": e.asks,
+                "revision_hash": _hash_of(rollout, e.code),
+                "reason": e.reason,
+            }
+            for e in journal.episodes
+            if e.firing
+        ],
+    }
+
+
+def of_summary(rollout: Rollout, journal: Journal, now: datetime) -> Json:
+    """Return one Deployment in short."""
+    current = rollout.current
+    flight = journal.in_flight
+    return {
+        "namespace": rollout.namespace,
+        "name": rollout.name,
+        "enabled": rollout.labels.get(ro.ENABLED) == "true",
+        "automation_paused": journal.pause is not None,
+        "protected": rollout.annotations.get(ro.PROTECTED),
+        "current": _revision(current, rollout, journal, now) if current is not None else None,
+        "rollout": ro.progress(rollout, 0, None).text,
+        "incident": flight.id if flight is not None else None,
+    }
+
+
+def _revision(revision: Revision, rollout: Rollout, journal: Journal, now: datetime) -> Json:
+    suspects = journal.suspects(rollout.uid, now)
+    marks = [
+        word
+        for word, holds in (
+            ("current", revision.hash == (rollout.current.hash if rollout.current else "")),
+            ("quarantined", revision.code in quarantined(rollout, journal)),
+            ("suspect", revision.code in suspects),
+            ("same_code_as_current", revision.code == rollout.code),
+            ("reactivated", bool(revision.history)),
+        )
+        if holds
+    ]
+    return {
+        "revision": revision.number,
+        "hash": revision.hash,
+        "images": [{"container": name, "image": image} for name, image in revision.images],
+        "created_at": revision.created_at.isoformat(),
+        "age_seconds": round((now - revision.created_at).total_seconds()),
+        "replicas": revision.replicas,
+        "change_cause": revision.cause[:500],
+        "marks": marks,
+    }
+
+
+def of_incident(incident: Incident, journal: Journal) -> Json:
+    """Return one incident, whole."""
+    return {
+        "id": incident.id,
+        "namespace": journal.namespace,
+        "deployment": journal.deployment,
+        "phase": incident.phase,
+        "open": incident.open,
+        "reason": incident.reason,
+        "text": about(incident.reason).text,
+        "detail": incident.detail,
+        "by": incident.actor or "rollback-receiver",
+        "why": incident.why,
+        "from": _mark(incident.bad),
+        "to": _mark(incident.to) if incident.to is not None else None,
+        "opened_at": incident.opened_at.isoformat(),
+        "phase_at": incident.phase_at.isoformat(),
+        "applied_at": incident.applied.at.isoformat() if incident.applied else None,
+        "completed_at": incident.completed_at.isoformat() if incident.completed_at else None,
+        "alerts": sorted(
+            {e.alertname for e in journal.episodes_of(incident.uid, incident.bad.code)}
+        ),
+        "notices_owed": sorted(o.sink for o in journal.owed if o.subject == incident.id),
+    }
+
+
+def _mark(mark: Mark) -> Json:
+    return {
+        "revision": mark.number,
+        "hash": mark.hash,
+        "images": [{"container": name, "image": image} for name, image in mark.images],
+    }
+
+
+def _hash_of(rollout: Rollout, code: str) -> str:
+    return next((r.hash for r in rollout.revisions if r.code == code), "")

@@ -1,0 +1,99 @@
+"""The tasks of this replica: one worker for each target it has claimed, and the steady beat."""
+
+import asyncio
+
+from receiver.controller.claims import Claims
+from receiver.controller.memory import Memory
+from receiver.controller.reconcile import Reconciler
+from receiver.controller.setup import Ref, Setup
+from receiver.controller.tell import Teller
+from receiver.errors import Broken, TryAgain
+from receiver.journal import Journal
+
+
+class Work:
+    """Runs what the journals hold. Start with `run`, which ends when it is cancelled."""
+
+    def __init__(self, setup: Setup, memory: Memory) -> None:
+        self._setup = setup
+        self._memory = memory
+        self._reconciler = Reconciler(setup, memory)
+        self._teller = Teller(setup, memory)
+        self._workers: dict[Ref, asyncio.Task[None]] = {}
+        self.claims = Claims(setup, memory, self.start)
+        self.beaten_at: float | None = None
+
+    async def run(self) -> None:
+        """Beat and sweep for ever: what a dead replica left is found here."""
+        setup = self._setup
+        while True:
+            try:
+                await self.claims.beat()
+                self.beaten_at = setup.clock.monotonic()
+                await self.claims.sweep()
+            except (TryAgain, Broken) as error:
+                setup.log.warning("beat_failed", error=str(error)[:200])
+            except Exception:
+                setup.log.exception("beat_broken")
+            setup.metrics.incidents_open.set(len(self._workers))
+            await setup.clock.sleep(setup.timing.beat)
+
+    def ensure(self, ref: Ref, journal: Journal) -> None:
+        """See to it that a journal which is ours and busy has a worker that knows of the news."""
+        if journal.claim == self._setup.replica and journal.busy:
+            self.start(ref)
+
+    def start(self, ref: Ref) -> None:
+        """Start the worker of a target, unless it runs."""
+        if ref not in self._workers:
+            self._workers[ref] = asyncio.create_task(self._work(ref), name=f"work on {ref}")
+
+    async def _work(self, ref: Ref) -> None:
+        """Step until nothing is left to do or the claim is lost."""
+        setup, failures = self._setup, 0
+        try:
+            while True:
+                count = self._memory.count(ref)
+                try:
+                    journal = (await self._memory.read(ref)).journal
+                    if journal.claim != setup.replica:
+                        return
+                    if not journal.busy and await self.claims.release(ref, idle_only=True):
+                        return
+                    self._teller.ensure(ref, journal)
+                    wait = await self._reconciler.step(ref)
+                    failures = 0
+                except (TryAgain, Broken) as error:
+                    failures += 1
+                    setup.log.warning("step_failed", target=str(ref), error=str(error)[:200])
+                    wait = self._backoff(failures)
+                except Exception:
+                    failures += 1
+                    setup.log.exception("step_broken", target=str(ref))
+                    wait = self._backoff(failures)
+                await self._memory.news(ref, count, wait)
+        finally:
+            self._workers.pop(ref, None)
+            self._memory.forget(ref)
+
+    def _backoff(self, failures: int) -> float:
+        timing = self._setup.timing
+        most = min(timing.retry_most, timing.retry_first * 2 ** min(failures, 10))
+        return self._setup.rng.uniform(timing.retry_first / 2, most)
+
+    async def close(self) -> None:
+        """Stop the workers and give their claims up, so that another replica goes on at once."""
+        tasks = dict(self._workers)
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        await self._teller.close()
+        for ref in tasks:
+            try:
+                await self.claims.release(ref, idle_only=False)
+            except (TryAgain, Broken) as error:
+                self._setup.log.warning("claim_not_released", target=str(ref), error=str(error))
+        try:
+            await self.claims.leave()
+        except (TryAgain, Broken) as error:
+            self._setup.log.warning("leave_not_said", error=str(error)[:200])
