@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
 
@@ -152,6 +151,6 @@ class Service(Protocol):
         """Return how we are, from what was last seen: never waits."""
         ...
 
-    def readiness(self, at: datetime) -> Readiness:
+    def readiness(self) -> Readiness:
         """Return whether to send us work, from what was last seen: never waits."""
         ...

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from receiver import rollout as ro
 from receiver.alerts import Payload
@@ -46,7 +45,6 @@ class Controller:
         self._receiving = Receiving(setup, self._memory, self._work.claims, self._work)
         self._manual = Manual(setup, self._memory, self._work)
         self._beating: asyncio.Task[None] | None = None
-        self._denied: tuple[str, ...] = ()
         self._draining = False
 
     async def start_up(self) -> None:
@@ -210,13 +208,23 @@ class Controller:
         well = all(word in _WELL for word in dependencies.values())
         return Health(status="healthy" if well else "degraded", dependencies=dependencies)
 
-    def readiness(self, at: datetime) -> Readiness:
-        """Return whether to send us work."""
-        checks = {
-            "kubernetes": "ok" if self._reached() else "not reached",
-            "draining": "ok" if not self._draining else "draining",
-        }
-        return Readiness(ready=all(word == "ok" for word in checks.values()), checks=checks)
+    def readiness(self) -> Readiness:
+        """Return whether to send us work. One namespace without a right is shown, no more."""
+        kubernetes = "ok" if self._reached() else "not reached"
+        draining = "draining" if self._draining else "ok"
+        rights, able = self._rights()
+        checks = {"kubernetes": kubernetes, "rights": rights, "draining": draining}
+        return Readiness(ready=able and kubernetes == draining == "ok", checks=checks)
+
+    def _rights(self) -> tuple[str, bool]:
+        """Return what is missing, and whether anything can be done at all."""
+        denied = self._work.denied
+        if denied is None:
+            return "not asked yet", False
+        text = "; ".join(f"{where}: {', '.join(what)}" for where, what in denied.items())
+        own = self._setup.state_namespace in denied
+        targets = self._setup.namespaces or ("",)
+        return text[:500] or "ok", not own and not all(name in denied for name in targets)
 
     def _reached(self) -> bool:
         beaten = self._work.beaten_at

@@ -40,6 +40,7 @@ class Timing:
     lasts: float = 5.0
     forget: float = 120.0
     poll: float = 5.0
+    rights: float = 60.0
     answer: float = 8.0
     linger: float = 900.0
     retry_first: float = 0.5
@@ -65,5 +66,6 @@ class Setup:
     targets: TargetLabels
     cluster_name: str = ""
     namespaces: tuple[str, ...] = ()
+    state_namespace: str = "rollback-receiver"
     watchdog: str = "Watchdog"
     timing: Timing = Timing()

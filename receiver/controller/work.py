@@ -1,6 +1,7 @@
 """The tasks of this replica: one worker for each target it has claimed, and the steady beat."""
 
 import asyncio
+from collections.abc import Mapping
 
 from receiver.controller.claims import Claims
 from receiver.controller.memory import Memory
@@ -22,6 +23,8 @@ class Work:
         self._workers: dict[Ref, asyncio.Task[None]] = {}
         self.claims = Claims(setup, memory, self.start)
         self.beaten_at: float | None = None
+        self.denied: Mapping[str, tuple[str, ...]] | None = None
+        self._rights_at: float | None = None
 
     async def run(self) -> None:
         """Beat and sweep for ever: what a dead replica left is found here."""
@@ -31,12 +34,24 @@ class Work:
                 await self.claims.beat()
                 self.beaten_at = setup.clock.monotonic()
                 await self.claims.sweep()
+                await self._check_rights()
             except (TryAgain, Broken) as error:
                 setup.log.warning("beat_failed", error=str(error)[:200])
             except Exception:
                 setup.log.exception("beat_broken")
             setup.metrics.incidents_open.set(len(self._workers))
             await setup.clock.sleep(setup.timing.beat)
+
+    async def _check_rights(self) -> None:
+        """Ask now and then what we may not do: a right can be taken away while we run."""
+        setup, now = self._setup, self._setup.clock.monotonic()
+        if self._rights_at is not None and now - self._rights_at < setup.timing.rights:
+            return
+        self._rights_at = now
+        denied = await setup.cluster.rights(setup.namespaces)
+        if denied and denied != self.denied:
+            setup.log.warning("rights_missing", denied={k: list(v) for k, v in denied.items()})
+        self.denied = denied
 
     def ensure(self, ref: Ref, journal: Journal) -> None:
         """See to it that a journal which is ours and busy has a worker that knows of the news."""
