@@ -39,7 +39,7 @@ class Work:
                 setup.log.warning("beat_failed", error=str(error)[:200])
             except Exception:
                 setup.log.exception("beat_broken")
-            setup.metrics.incidents_open.set(len(self._workers))
+            setup.metrics.targets_in_work.set(len(self._workers))
             await setup.clock.sleep(setup.timing.beat)
 
     async def _check_rights(self) -> None:
