@@ -103,9 +103,7 @@ def _write_status(
             obj["metadata"]["annotations"] = annotations_of(obj) | annotations
         return obj | {"status": status}
 
-    store.change(
-        DEPLOYMENTS, meta["namespace"], meta["name"], how, by=WHO, subresource="status"
-    )
+    store.change(DEPLOYMENTS, meta["namespace"], meta["name"], how, by=WHO, subresource="status")
 
 
 def _counts(store: Store, view: _View) -> Obj:
@@ -140,7 +138,7 @@ def _mark_paused(store: Store, view: _View) -> bool:
 
 
 def _sync_revision(store: Store, view: _View) -> bool:
-    """Number the existing new ReplicaSet; a step later, the Deployment (getNewReplicaSet)."""
+    """Give the existing new ReplicaSet its number; a step later, the Deployment (getNewReplicaSet)."""
     deployment, new = view.deployment, view.new
     if new is None:
         return False

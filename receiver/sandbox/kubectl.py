@@ -78,9 +78,7 @@ def scale(store: Store, namespace: str, name: str, replicas: int, by: str = WHO)
         obj["spec"]["replicas"] = replicas
         return obj
 
-    return store.change(
-        DEPLOYMENTS, namespace, name, how, by=by, verb="patch", subresource="scale"
-    )
+    return store.change(DEPLOYMENTS, namespace, name, how, by=by, verb="patch", subresource="scale")
 
 
 def set_paused(store: Store, namespace: str, name: str, *, paused: bool) -> Obj:

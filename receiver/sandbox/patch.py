@@ -121,7 +121,7 @@ def _member(node: Any, token: str) -> Any:
 
 
 def _index(node: list[Any], token: str) -> int:
-    if not (token.isascii() and token.isdigit()) or (token != "0" and token.startswith("0")):
+    if not (token.isascii() and token.isdigit()) or token[:1] == "0" != token:
         raise rejected()
     index = int(token)
     if index > len(node):

@@ -33,7 +33,7 @@ def sync(store: Store, key: Key, ready_after: float, again_after: Callable[[floa
         _write(store, pod, waiting=waiting)
         if not _any(tags, "bad"):
             slow = [int(read[1]) for tag in tags if (read := _SLOW.search(tag))]
-            again_after(max([ready_after, *slow] if not slow else slow))
+            again_after(max(slow, default=ready_after))
     elif _any(tags, "bad") or restarts_of(pod):
         return
     elif ready_since(pod) is None:

@@ -70,7 +70,7 @@ def _resize(store: Store, replicaset: Obj, pods: list[Obj]) -> bool:
     ranked.sort(key=lambda pod: ready_since(pod) is not None)
     for pod in ranked[: max(0, -missing)]:
         store.delete(PODS, namespace, pod["metadata"]["name"], by=WHO)
-    return missing != 0
+    return bool(missing)
 
 
 def _status(

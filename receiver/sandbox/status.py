@@ -1,4 +1,4 @@
-"""What the API server says when it refuses: Status bodies (apimachinery pkg/api/errors/errors.go)."""
+"""What the API server says when it refuses: Status bodies (apimachinery pkg/api/errors)."""
 
 from typing import Any
 

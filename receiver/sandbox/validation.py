@@ -44,6 +44,7 @@ _DEPLOYMENT_SPEC = frozenset(
         "progressDeadlineSeconds",
     }
 )
+LONGEST_NAME = 253
 _TOP = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 _INTEGERS = ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
 
@@ -134,7 +135,7 @@ def _meta_faults(obj: Obj) -> list[Obj]:
     meta = obj["metadata"]
     found = []
     name = meta.get("name") or ""
-    if not _SUBDOMAIN.fullmatch(name) or len(name) > 253:
+    if not _SUBDOMAIN.fullmatch(name) or len(name) > LONGEST_NAME:
         text = f'Invalid value: "{name}": a lowercase RFC 1123 subdomain must consist of lower case'
         found.append(cause("FieldValueInvalid", "metadata.name", text))
     total = 0
