@@ -188,7 +188,8 @@ class Sandbox:
         kind = change.resource.kind.lower()
         if gone:
             self._worker.add(("orphans", obj["metadata"]["uid"]))
-        else:
+        elif change.resource != PODS or change.before is None:
+            # The kubelet has its own alarms; what it wrote itself is no news to it.
             self._worker.add((kind, key_of(obj)))
         owner = controller_of(obj)
         if owner is not None and owner["kind"] in ("Deployment", "ReplicaSet"):

@@ -138,7 +138,7 @@ def _mark_paused(store: Store, view: _View) -> bool:
 
 
 def _sync_revision(store: Store, view: _View) -> bool:
-    """Give the existing new ReplicaSet its number; a step later, the Deployment (getNewReplicaSet)."""
+    """Give the new ReplicaSet its number; a step later, the Deployment (getNewReplicaSet)."""
     deployment, new = view.deployment, view.new
     if new is None:
         return False
