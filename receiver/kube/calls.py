@@ -1,32 +1,31 @@
 """One call of the Kubernetes API: raw JSON, a deadline, and errors that say whose move it is."""
 
-import json
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import aiohttp
 from kubernetes_asyncio.client import ApiClient
 from kubernetes_asyncio.client.exceptions import ApiException
+from kubernetes_asyncio.config import ConfigException
 
 from receiver.clock import Clock
-from receiver.errors import (
-    Conflict,
-    Denied,
-    Forbidden,
-    ReceiverError,
-    Unavailable,
-)
+from receiver.errors import Unavailable
+from receiver.kube.answers import READS, Obj, error_of
 
-Obj: TypeAlias = dict[str, Any]
 Query: TypeAlias = list[tuple[str, str]]
-Observe: TypeAlias = Callable[[str, int | None, float], None]
+# verb, resource ("deployments.apps"), HTTP status (None: no answer), seconds it took
+Observe: TypeAlias = Callable[[str, str, int | None, float], None]
 
-READ_WITHIN, WRITE_WITHIN = 5.0, 10.0
+# Seconds. The API server itself gives up a write after 34 s.
+READ_WITHIN, WRITE_WITHIN, CONNECT_WITHIN = 5.0, 10.0, 5.0
 JSON, JSON_PATCH = "application/json", "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
-TEXT = 200
-_ANY_SUCCESS = {200: "object", 201: "object", 202: "object"}
-_WRITES = frozenset({"create", "update", "patch", "delete"})
+LARGEST_REFUSAL = 64 * 1024
+_SUCCESS = range(200, 300)
+_EXPIRED = 410
+_BROKE = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+_NEVER_MADE = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 _METHODS = {
     "get": "GET",
     "list": "GET",
@@ -37,64 +36,131 @@ _METHODS = {
 }
 
 
-class MissingError(Exception):
-    """There is no such object (404): for most callers an answer, not an error."""
+class _LostError(Exception):
+    """A connection broke before the answer was there; `meaning` is what that is to a caller."""
+
+    def __init__(self, meaning: Unavailable) -> None:
+        super().__init__()
+        self.meaning = meaning
+
+
+def unobserved(verb: str, resource: str, code: int | None, seconds: float) -> None:
+    """Take no note of a call."""
+    del verb, resource, code, seconds
 
 
 class Calls:
-    """Calls through one `ApiClient`. `observe(verb, status, seconds)` is told of each."""
+    """Calls through one `ApiClient`; `observe` is told of each, as it ends."""
 
-    def __init__(self, api: ApiClient, clock: Clock, observe: Observe) -> None:
+    def __init__(self, api: ApiClient, clock: Clock, observe: Observe = unobserved) -> None:
         self._api = api
         self._clock = clock
         self._observe = observe
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
     async def call(
         self,
         verb: str,
+        resource: str,
         path: str,
         *,
         query: Query | None = None,
         body: Any = None,
         content_type: str = JSON,
     ) -> Obj:
-        """Send one request and return the JSON of the answer. Never repeated here.
+        """Send one request and return the JSON object of the answer.
 
-        Raises `MissingError`; `Conflict` for 409 and for 422 without causes, which is what a failed
-        `test` looks like; `Denied` for what the API refuses itself; `Forbidden` for 401 and 403;
-        `Unavailable` for the rest, `ambiguous` when a write may have been applied.
+        A write is never repeated; a read whose connection broke is asked once more, for a server
+        may close an idle connection at any time. Raises `MissingError` (404) and the errors of
+        `error_of`; `Unavailable` when there is no answer, `ambiguous` for a write that was sent.
         """
         began = self._clock.monotonic()
-        status: int | None = None
+        code: int | None = None
+        reading = verb in READS
+        seconds = READ_WITHIN if reading else WRITE_WITHIN
         try:
-            answer = await self.open(verb, path, query=query, body=body, content_type=content_type)
-            status = 200
+            try:
+                answer, code = await self._send(verb, path, query, body, content_type, seconds)
+            except _LostError:
+                left = began + seconds - self._clock.monotonic()
+                if not reading or left <= 0:
+                    raise
+                answer, code = await self._send(verb, path, query, body, content_type, left)
+        except _LostError as error:
+            raise error.meaning from None
         except ApiException as error:
-            status = error.status or None
-            raise _meaning(verb, error) from None
+            code = error.status or None
+            headers: Mapping[str, str] = error.headers or {}
+            text = error.body if isinstance(error.body, str) else ""
+            raise error_of(verb, error.status or 0, text, headers.get("Retry-After")) from None
         finally:
-            self._observe(verb, status, self._clock.monotonic() - began)
+            self._observe(verb, resource, code, self._clock.monotonic() - began)
         if not isinstance(answer, dict):
-            raise Unavailable("the Kubernetes API answered with something else than an object")
+            text = "the Kubernetes API answered with something else than a JSON object"
+            raise Unavailable(text, ambiguous=not reading)
         return answer
 
-    async def open(
+    async def stream(
+        self, resource: str, path: str, *, query: Query, silence: float
+    ) -> aiohttp.ClientResponse | None:
+        """Open a watch and return the response, body unread, to be closed by the caller.
+
+        None: its resourceVersion is too old (410). `silence` is how many seconds a read of it may
+        take. Raises as `call` does.
+        """
+        began = self._clock.monotonic()
+        code: int | None = None
+        limits = aiohttp.ClientTimeout(total=None, connect=CONNECT_WITHIN, sock_read=silence)
+        try:
+            # The limits of the connection know none for the headers: a hung server would hold us.
+            async with asyncio.timeout(READ_WITHIN):
+                response: aiohttp.ClientResponse = await self._request(
+                    "watch", path, query, None, JSON, limits
+                )
+                code = response.status
+                if code in _SUCCESS:
+                    return response
+                # The library raises for a status only when it reads the body itself.
+                try:
+                    refusal = (await response.content.read(LARGEST_REFUSAL)).decode(errors="ignore")
+                finally:
+                    response.close()
+        except _LostError as error:
+            raise error.meaning from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unanswered("watch", error) from None
+        finally:
+            self._observe("watch", resource, code, self._clock.monotonic() - began)
+        if code == _EXPIRED:
+            return None
+        raise error_of("watch", code, refusal, response.headers.get("Retry-After"))
+
+    async def _send(
         self,
         verb: str,
         path: str,
-        *,
-        query: Query | None = None,
-        body: Any = None,
-        content_type: str = JSON,
-        limits: aiohttp.ClientTimeout | None = None,
-        stream: bool = False,
-    ) -> Any:
-        """Send one request; raises what the library raises for a status, our errors for the rest.
+        query: Query | None,
+        body: Any,
+        content_type: str,
+        seconds: float,
+    ) -> tuple[Any, int]:
+        limits = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_WITHIN)
+        answer, status, _ = await self._request(verb, path, query, body, content_type, limits)
+        return answer, status
 
-        With `stream` the aiohttp response comes back as it is, body unread.
-        """
-        seconds = WRITE_WITHIN if verb in _WRITES else READ_WITHIN
-        default = aiohttp.ClientTimeout(total=seconds, connect=READ_WITHIN)
+    async def _request(
+        self,
+        verb: str,
+        path: str,
+        query: Query | None,
+        body: Any,
+        content_type: str,
+        limits: aiohttp.ClientTimeout,
+    ) -> Any:
+        """Send; raises `ApiException` for a refusal that was read, `_LostError`, or our errors."""
         try:
             return await self._api.call_api(
                 path,
@@ -103,68 +169,32 @@ class Calls:
                 query or [],
                 {"Accept": JSON, "Content-Type": content_type},
                 body=body,
-                response_types_map=_ANY_SUCCESS,
+                response_types_map=dict.fromkeys(_SUCCESS, "object"),
                 auth_settings=["BearerToken"],
-                _return_http_data_only=True,
-                _preload_content=not stream,
-                _request_timeout=limits or default,
+                _preload_content=verb != "watch",
+                _request_timeout=limits,
             )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unavailable(f"the Kubernetes API is not reached: {_kind(error)}") from None
+        except ConfigException as error:
+            raise Unavailable(f"no credential for the Kubernetes API: {_kind(error)}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            text = f"the Kubernetes API did not answer: {_kind(error)}"
-            raise Unavailable(text, ambiguous=verb in _WRITES) from None
+            meaning = _unanswered(verb, error)
+            if isinstance(error, _BROKE) and not isinstance(error, _NEVER_MADE):
+                raise _LostError(meaning) from None
+            raise meaning from None
+        except (ValueError, AttributeError, LookupError, RecursionError) as error:
+            # What the library raises for a body that is no text, no JSON or not there at all.
+            text = f"the Kubernetes API answered what cannot be read: {_kind(error)}"
+            raise Unavailable(text, ambiguous=verb not in READS) from None
+
+
+def _unanswered(verb: str, error: Exception) -> Unavailable:
+    """Say why there is no answer; a connection that was never made cannot have written."""
+    if isinstance(error, _NEVER_MADE):
+        return Unavailable(f"the Kubernetes API is not reached: {_kind(error)}")
+    text = f"the Kubernetes API did not answer: {_kind(error)}"
+    return Unavailable(text, ambiguous=verb not in READS)
 
 
 def _kind(error: BaseException) -> str:
-    """Name an error without its text, which may hold a URL."""
+    """Name an error without its text, which may hold a URL or a path."""
     return type(error).__name__
-
-
-def _meaning(verb: str, error: ApiException) -> ReceiverError | MissingError:
-    """Translate a Status answer (apimachinery pkg/api/errors)."""
-    status, body = error.status or 0, _status_body(error)
-    causes = (body.get("details") or {}).get("causes") or []
-    said = f"{status} {body.get('reason', '')}".strip()
-    if status == 404:  # noqa: PLR2004 - HTTP
-        return MissingError()
-    if status in (401, 403):
-        return Forbidden(f"{said}: {bounded(str(body.get('message', '')))}")
-    if status == 409 or (status == 422 and not causes):  # noqa: PLR2004 - HTTP
-        return Conflict(said)
-    if status in (400, 405, 413, 415, 422):
-        # The message can be 10 kB and hold the whole object: the fields say enough.
-        fields = ", ".join(str(cause.get("field", "")) for cause in causes[:5])
-        where = f" in {bounded(fields)}" if fields else ""
-        return Denied(f"{said}{where}: {bounded(_first(causes) or str(body.get('message', '')))}")
-    after = _seconds(error)
-    return Unavailable(said or "no status", ambiguous=_may_be_done(verb, status), retry_after=after)
-
-
-def _may_be_done(verb: str, status: int) -> bool:
-    """Return whether a refused write can have been applied: not when it was turned away (429)."""
-    return verb in _WRITES and status != 429  # noqa: PLR2004 - HTTP
-
-
-def _first(causes: list[Any]) -> str:
-    return str(causes[0].get("message", "")) if causes else ""
-
-
-def _status_body(error: ApiException) -> Obj:
-    try:
-        found = json.loads(error.body or "")
-    except (TypeError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _seconds(error: ApiException) -> float | None:
-    headers: Mapping[str, str] = error.headers or {}
-    text = str(headers.get("Retry-After", ""))
-    return float(text) if text.isdecimal() else None
-
-
-def bounded(text: str) -> str:
-    """Return a message of the API on one line and short."""
-    line = " ".join(text[: 4 * TEXT].split())
-    return line if len(line) <= TEXT else line[: TEXT - 1] + "…"

@@ -2,316 +2,306 @@
 
 import asyncio
 import contextlib
-import json
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from hashlib import sha256
-from typing import Any
-from urllib.parse import quote
-
-import aiohttp
-from kubernetes_asyncio.client.exceptions import ApiException
+from collections.abc import AsyncIterator, Mapping
 
 from receiver.clock import Clock
 from receiver.controller.ports import Happening, Obj, Observation, State
 from receiver.errors import Conflict, Rejected, Unavailable
-from receiver.kube.calls import JSON_PATCH, MERGE_PATCH, READ_WITHIN, Calls, MissingError, Query
+from receiver.kube import rights, watching
+from receiver.kube.answers import MissingError
+from receiver.kube.calls import JSON_PATCH, MERGE_PATCH, Calls, Query
+from receiver.kube.freshness import is_fresh, owned_by, selector_text
+from receiver.kube.happenings import event_of
+from receiver.kube.paths import (
+    ACCESS_REVIEWS,
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    EVENTS,
+    PODS,
+    REPLICASETS,
+    Resource,
+)
+from receiver.reasons import Reason, about
 
-MANAGER = "rollback-receiver"
+MANAGER = ("fieldManager", "rollback-receiver")
 PAGE = 500
-WATCH_SECONDS = 300
+MOST_PAGES = 400
 SELECTORS_KEPT = 2000
 ASKED_AT_ONCE = 8
-NOTE = 1000
-REVISION = "deployment.kubernetes.io/revision"
-HASH = "pod-template-hash"
-
-# What we need, by API group: the Roles that `k8s/` ships.
-IN_TARGETS = (
-    *(("apps", "deployments", verb) for verb in ("get", "list", "watch", "patch")),
-    *(("apps", "replicasets", verb) for verb in ("get", "list")),
-    ("", "pods", "get"),
-    ("events.k8s.io", "events", "create"),
-)
-IN_OWN = tuple(("", "configmaps", verb) for verb in ("get", "list", "create", "update", "patch"))
 
 
 class KubernetesCluster:
-    """Implements `receiver.controller.ports.Cluster`."""
+    """Implements `receiver.controller.ports.Cluster`; each error is one of `receiver.errors`."""
 
-    def __init__(
-        self,
-        calls: Calls,
-        *,
-        state_namespace: str,
-        clock: Clock,
-        close: Callable[[], Awaitable[None]],
-    ) -> None:
+    def __init__(self, calls: Calls, *, state_namespace: str, clock: Clock) -> None:
         self._calls = calls
         self._own = state_namespace
         self._clock = clock
-        self._close = close
         self._selectors: OrderedDict[tuple[str, str], str] = OrderedDict()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._close()
+        await self._calls.aclose()
 
     # --- Deployments and what belongs to them
 
     async def deployment(self, namespace: str, name: str) -> Obj | None:
-        """Read one Deployment (quorum)."""
-        return await self._get(_path("apps", namespace, "deployments", name))
+        """Read one Deployment (quorum); None: there is none."""
+        return await self._get(DEPLOYMENTS, namespace, name)
 
     async def deployments(self, namespace: str, *, labels: str) -> list[Obj]:
-        """List Deployments; "" is every namespace."""
-        path = _path("apps", namespace, "deployments")
-        return await self._list(path, [("labelSelector", labels)])
-
-    async def observe(self, namespace: str, name: str) -> Observation | None:
-        """Read a Deployment and its ReplicaSets: fast and fresh.
-
-        A consistent LIST waits for etcd's progress notice, 60 ms on any busy cluster. So the
-        Deployment is read by quorum beside a LIST of any age, and that is trusted only if it holds
-        the ReplicaSet which the fresh Deployment speaks of.
-        """
-        key = (namespace, name)
-        known = self._selectors.get(key)
-        if known is None:
-            deployment, quick = await self.deployment(namespace, name), None
-        else:
-            deployment, quick = await asyncio.gather(
-                self.deployment(namespace, name), self._replicasets(namespace, known, fresh=False)
-            )
-        if deployment is None:
-            self._selectors.pop(key, None)
-            return None
-        selector = selector_text(deployment["spec"].get("selector") or {})
-        self._selectors[key] = selector
-        self._selectors.move_to_end(key)
-        while len(self._selectors) > SELECTORS_KEPT:
-            self._selectors.popitem(last=False)
-        if quick is None or selector != known:
-            quick = await self._replicasets(namespace, selector, fresh=False)
-        owned = _owned(deployment, quick)
-        if not _fresh(deployment, owned):
-            owned = _owned(deployment, await self._replicasets(namespace, selector, fresh=True))
-        return Observation(deployment=deployment, replicasets=tuple(owned))
-
-    async def _replicasets(self, namespace: str, selector: str, *, fresh: bool) -> list[Obj]:
-        query = [("labelSelector", selector)]
-        if not fresh:
-            query.append(("resourceVersion", "0"))
-        return await self._list(_path("apps", namespace, "replicasets"), query)
+        """List Deployments (consistent) of a namespace, "" for all."""
+        return await self._list(DEPLOYMENTS, namespace, labels)
 
     async def replicaset(self, namespace: str, name: str) -> Obj | None:
-        """Read one ReplicaSet (quorum)."""
-        return await self._get(_path("apps", namespace, "replicasets", name))
+        """Read one ReplicaSet (quorum); None: there is none."""
+        return await self._get(REPLICASETS, namespace, name)
 
     async def pod(self, namespace: str, name: str) -> Obj | None:
-        """Read one pod (quorum)."""
-        return await self._get(_path("", namespace, "pods", name))
+        """Read one pod (quorum); None: there is none."""
+        return await self._get(PODS, namespace, name)
+
+    async def observe(self, namespace: str, name: str) -> Observation | None:
+        """Read a Deployment with its ReplicaSets, fast and fresh; None: there is none.
+
+        A consistent LIST waits for etcd's progress notice, 60 ms in any busy cluster (measured). So
+        the Deployment is read by quorum beside a LIST of any age, which is trusted only if it holds
+        the ReplicaSet that the fresh Deployment speaks of; else the consistent LIST is paid for.
+        The selector for the LIST is the one of the last look, and compared afterwards.
+        """
+        known = self._selectors.get((namespace, name))
+        quick: list[Obj] | None = None
+        if known is None:
+            deployment = await self.deployment(namespace, name)
+        else:
+            async with _first_failure() as group:
+                read = group.create_task(self.deployment(namespace, name))
+                listed = group.create_task(self._replicasets(namespace, known, fresh=False))
+            deployment, quick = read.result(), listed.result()
+        if deployment is None:
+            self._selectors.pop((namespace, name), None)
+            return None
+        selector = self._remember(namespace, name, deployment)
+        if quick is None or selector != known:
+            quick = await self._replicasets(namespace, selector, fresh=False)
+        owned = owned_by(deployment, quick)
+        if not is_fresh(deployment, owned):
+            owned = owned_by(deployment, await self._replicasets(namespace, selector, fresh=True))
+        return Observation(deployment=deployment, replicasets=owned)
+
+    def _remember(self, namespace: str, name: str, deployment: Obj) -> str:
+        selector = selector_text(deployment["spec"].get("selector") or {})
+        self._selectors[namespace, name] = selector
+        self._selectors.move_to_end((namespace, name))
+        while len(self._selectors) > SELECTORS_KEPT:
+            self._selectors.popitem(last=False)
+        return selector
+
+    async def _replicasets(self, namespace: str, selector: str, *, fresh: bool) -> list[Obj]:
+        return await self._list(REPLICASETS, namespace, selector, any_age=not fresh)
 
     async def patch(
         self, namespace: str, name: str, operations: list[Obj], *, dry_run: bool = False
     ) -> Obj:
-        """Apply one JSON Patch to a Deployment (kubernetes apiserver handlers/patch.go)."""
-        query: Query = [("fieldManager", MANAGER), ("fieldValidation", "Strict")]
+        """Apply one JSON Patch to a Deployment, once, and return what it became.
+
+        `Conflict`: a `test` failed (409, or 422 without causes). `Denied`: validation or admission.
+        `Rejected` (404): there is no such Deployment. `Unavailable` with `ambiguous`: it may have
+        been applied. Source: staging apiserver pkg/endpoints/handlers/patch.go.
+        """
+        query: Query = [MANAGER, ("fieldValidation", "Strict")]
         if dry_run:
             query.append(("dryRun", "All"))
-        path = _path("apps", namespace, "deployments", name)
+        path = DEPLOYMENTS.path(namespace, name)
         try:
             return await self._calls.call(
-                "patch", path, query=query, body=operations, content_type=JSON_PATCH
+                "patch",
+                str(DEPLOYMENTS),
+                path,
+                query=query,
+                body=operations,
+                content_type=JSON_PATCH,
             )
         except MissingError:
-            raise Conflict("the Deployment is not there any more") from None
+            reason = Reason.TARGET_NOT_FOUND
+            raise Rejected(about(reason).text, status=404, reason=reason) from None
 
     @contextlib.asynccontextmanager
     async def watch(
         self, namespace: str, name: str, version: str
     ) -> AsyncIterator[AsyncIterator[Obj | None]]:
-        """Watch one Deployment from a resourceVersion on; None: it was deleted."""
-        query = [
-            ("watch", "true"),
-            ("fieldSelector", f"metadata.name={name}"),
-            ("resourceVersion", version),
-            ("allowWatchBookmarks", "true"),
-            ("timeoutSeconds", str(WATCH_SECONDS)),
-        ]
-        path = _path("apps", namespace, "deployments")
-        silence = WATCH_SECONDS + 10
-        limits = aiohttp.ClientTimeout(total=None, connect=READ_WITHIN, sock_read=silence)
+        """Watch one Deployment from a resourceVersion on; None: it was deleted.
+
+        The iterator ends without an error whenever the API ends it; only a watch that is refused
+        from the start raises, as a read does.
+        """
         try:
-            response = await self._calls.open(
-                "watch", path, query=query, limits=limits, stream=True
+            response = await self._calls.stream(
+                str(DEPLOYMENTS),
+                DEPLOYMENTS.path(namespace),
+                query=watching.query_of(name, version),
+                silence=watching.SILENCE,
             )
-        except ApiException as error:
-            raise Unavailable(f"no watch: {error.status}") from None
-        events = _events(response)
+        except MissingError:
+            raise Unavailable(f"the Kubernetes API has no {DEPLOYMENTS}") from None
+        events = watching.changes(response)
         try:
             yield events
         finally:
             await events.aclose()
-            response.close()
+            if response is not None:
+                response.close()
 
     # --- our ConfigMaps
 
     async def read_state(self, name: str) -> State | None:
-        """Read one of our ConfigMaps (quorum)."""
-        found = await self._get(_path("", self._own, "configmaps", name))
+        """Read one of our ConfigMaps (quorum); None: there is none."""
+        found = await self._get(CONFIGMAPS, self._own, name)
         return None if found is None else _state(found)
 
     async def list_states(self, *, labels: str) -> list[State]:
         """List our ConfigMaps (consistent)."""
-        path = _path("", self._own, "configmaps")
-        return [_state(found) for found in await self._list(path, [("labelSelector", labels)])]
+        return [_state(found) for found in await self._list(CONFIGMAPS, self._own, labels)]
 
     async def write_state(self, state: State) -> State:
-        """Write by compare-and-set on the resourceVersion."""
-        meta: Obj = {
-            "name": state.name,
-            "namespace": self._own,
-            "labels": dict(state.labels),
-        }
+        """Write by compare-and-set on the resourceVersion; create when there is no version.
+
+        `Conflict`: it exists already, was changed, or is gone. `Unavailable` with `ambiguous`: it
+        may have been written.
+        """
+        meta: Obj = {"name": state.name, "namespace": self._own, "labels": dict(state.labels)}
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": dict(state.data)}
-        query: Query = [("fieldManager", MANAGER)]
-        if state.version is None:
-            path = _path("", self._own, "configmaps")
-            return _state(await self._write("create", path, query, body))
-        meta["resourceVersion"] = state.version
-        path = _path("", self._own, "configmaps", state.name)
-        return _state(await self._write("update", path, query, body))
-
-    async def _write(self, verb: str, path: str, query: Query, body: Obj) -> Obj:
+        verb, path = "create", CONFIGMAPS.path(self._own)
+        if state.version is not None:
+            verb, path = "update", CONFIGMAPS.path(self._own, state.name)
+            meta["resourceVersion"] = state.version
         try:
-            return await self._calls.call(verb, path, query=query, body=body)
-        except MissingError:
-            if verb == "create":
-                text = f"the namespace {self._own} does not exist (kubernetes.state_namespace)"
-                raise Unavailable(text) from None
-            raise Conflict("the ConfigMap is not there any more") from None
-
-    async def beat(self, name: str, key: str, value: str | None) -> Mapping[str, str]:
-        """Set or remove one key, without a test: every writer has a key of its own."""
-        path = _path("", self._own, "configmaps", name)
-        try:
-            found = await self._calls.call(
-                "patch",
-                path,
-                query=[("fieldManager", MANAGER)],
-                body={"data": {key: value}},
-                content_type=MERGE_PATCH,
+            written = await self._calls.call(
+                verb, str(CONFIGMAPS), path, query=[MANAGER], body=body
             )
         except MissingError:
-            if value is None:
-                return {}
+            if state.version is None:
+                raise Unavailable(f"there is no namespace {self._own} for our state") from None
+            raise Conflict("the ConfigMap is gone") from None
+        return _state(written)
+
+    async def beat(self, name: str, key: str, value: str | None) -> Mapping[str, str]:
+        """Set one key of a ConfigMap (None removes it) without a test; return all its data.
+
+        Each writer has a key of its own, so nobody is overwritten. Where there is no ConfigMap one
+        is made, unless there is nothing to put into it.
+        """
+        path = CONFIGMAPS.path(self._own, name)
+        for _ in range(2):
+            try:
+                found = await self._calls.call(
+                    "patch",
+                    str(CONFIGMAPS),
+                    path,
+                    query=[MANAGER],
+                    body={"data": {key: value}},
+                    content_type=MERGE_PATCH,
+                )
+            except MissingError:
+                if value is None:
+                    return {}
+            else:
+                return _state(found).data
+            # Somebody else may make it at this moment: then there is something to patch.
             with contextlib.suppress(Conflict):
-                await self.write_state(State(name=name, data={key: value}))
-            state = await self.read_state(name)
-            return {} if state is None else state.data
-        return _state(found).data
+                return (await self.write_state(State(name=name, data={key: value}))).data
+        raise Unavailable(f"the ConfigMap {name} comes and goes")
 
     # --- the rest
 
     async def emit(self, happening: Happening) -> None:
-        """Write an Event with a name of its own making: the same one twice is one."""
-        path = _path("events.k8s.io", happening.namespace, "events")
-        with contextlib.suppress(Conflict):
-            await self._write("create", path, [], self._event(happening))
-
-    def _event(self, happening: Happening) -> Obj:
-        """Fill what validation asks for (k/k pkg/apis/core/validation/events.go)."""
-        digest = sha256(f"{happening.uid}/{happening.id}/{happening.action}".encode()).hexdigest()
-        name = f"{happening.deployment[:200].rstrip('.-')}.{digest[:16]}"
-        moment = self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        return {
-            "apiVersion": "events.k8s.io/v1",
-            "kind": "Event",
-            "metadata": {"name": name, "namespace": happening.namespace},
-            "eventTime": moment,
-            "reportingController": "rollback-receiver",
-            "reportingInstance": "rollback-receiver",
-            "action": happening.action[:128],
-            "reason": happening.reason[:128],
-            "type": "Warning" if happening.warning else "Normal",
-            "note": happening.note.encode()[:NOTE].decode(errors="ignore"),
-            "regarding": {
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "namespace": happening.namespace,
-                "name": happening.deployment,
-                "uid": happening.uid,
-            },
-        }
+        """Write an Event; the same one again is no error."""
+        path = EVENTS.path(happening.namespace)
+        body = event_of(happening, self._clock.now())
+        try:
+            await self._calls.call("create", str(EVENTS), path, query=[MANAGER], body=body)
+        except Conflict:
+            return  # AlreadyExists: told before, by us or by another replica
+        except MissingError:
+            raise Unavailable(f"there is no namespace {happening.namespace}") from None
 
     async def ping(self) -> None:
-        """Ask for the version."""
-        await self._calls.call("get", "/version")
+        """Ask the API server for its version: reached, authenticated, in time."""
+        try:
+            await self._calls.call("get", "version", "/version")
+        except MissingError:
+            raise Unavailable("what answers there is no Kubernetes API") from None
 
     async def rights(self, namespaces: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-        """Ask about every right we need (SelfSubjectAccessReview); return those denied."""
+        """Return by namespace what we must but may not do, as `patch deployments.apps`.
+
+        None named: the whole cluster is asked about, under "". Source: SelfSubjectAccessReview.
+        """
         gate = asyncio.Semaphore(ASKED_AT_ONCE)
-        asked = [(self._own, right) for right in IN_OWN]
-        asked += [(namespace, right) for namespace in namespaces or ("",) for right in IN_TARGETS]
+        wanted = [(self._own, *right) for right in rights.IN_OWN]
+        wanted += [(space, *right) for space in namespaces or ("",) for right in rights.IN_TARGETS]
 
-        async def denied(namespace: str, right: tuple[str, str, str]) -> bool:
-            group, resource, verb = right
-            attributes = {
-                "namespace": namespace,
-                "verb": verb,
-                "group": group,
-                "resource": resource,
-            }
-            body = {
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SelfSubjectAccessReview",
-                "spec": {"resourceAttributes": attributes},
-            }
-            path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        async def allowed(namespace: str, verb: str, resource: Resource) -> bool:
             async with gate:
-                answer = await self._write("create", path, [], body)
-            return not (answer.get("status") or {}).get("allowed")
+                return await self._allowed(namespace, verb, resource)
 
-        verdicts = await asyncio.gather(*(denied(*one) for one in asked))
-        found: dict[str, tuple[str, ...]] = {}
-        for (namespace, (group, resource, verb)), no in zip(asked, verdicts, strict=True):
-            if no:
-                right = f"{verb} {resource}.{group}" if group else f"{verb} {resource}"
-                found[namespace] = (*found.get(namespace, ()), right)
-        return found
+        async with _first_failure() as group:
+            asked = [group.create_task(allowed(*one)) for one in wanted]
+        denied: dict[str, tuple[str, ...]] = {}
+        for (namespace, verb, resource), answer in zip(wanted, asked, strict=True):
+            if not answer.result():
+                denied[namespace] = (*denied.get(namespace, ()), f"{verb} {resource}")
+        return denied
 
-    async def _get(self, path: str) -> Obj | None:
+    async def _allowed(self, namespace: str, verb: str, resource: Resource) -> bool:
+        body = rights.review_of(verb, resource, namespace)
+        path = ACCESS_REVIEWS.path()
         try:
-            return await self._calls.call("get", path)
+            review = await self._calls.call("create", str(ACCESS_REVIEWS), path, body=body)
+        except MissingError:
+            raise Unavailable("the Kubernetes API has no access reviews") from None
+        return rights.is_allowed(review)
+
+    # --- reading
+
+    async def _get(self, resource: Resource, namespace: str, name: str) -> Obj | None:
+        try:
+            return await self._calls.call("get", str(resource), resource.path(namespace, name))
         except MissingError:
             return None
 
-    async def _list(self, path: str, query: Query) -> list[Obj]:
+    async def _list(
+        self, resource: Resource, namespace: str, labels: str, *, any_age: bool = False
+    ) -> list[Obj]:
+        """List all that fits: of any age from the watch cache in one piece, else consistent."""
+        query: Query = [("labelSelector", labels)]
+        query.append(("resourceVersion", "0") if any_age else ("limit", str(PAGE)))
         items: list[Obj] = []
         token = ""
-        if ("resourceVersion", "0") not in query:
-            query = [*query, ("limit", str(PAGE))]
-        while True:
-            paged = (
-                [*query, ("limit", str(PAGE))] if ("resourceVersion", "0") not in query else query
-            )
-            page = [*paged, ("continue", token)] if token else paged
+        for _ in range(MOST_PAGES):
+            page = [*query, ("continue", token)] if token else query
             try:
-                answer = await self._calls.call("list", path, query=page)
+                answer = await self._calls.call(
+                    "list", str(resource), resource.path(namespace), query=page
+                )
             except MissingError:
-                raise Rejected("no such resource", status=404, reason="not_found") from None
+                raise Unavailable(f"the Kubernetes API has no {resource}") from None
             items += answer.get("items") or ()
             token = (answer.get("metadata") or {}).get("continue") or ""
             if not token:
                 return items
+        raise Unavailable(f"more than {MOST_PAGES * PAGE} {resource}: is the selector right?")
 
 
-def _path(group: str, namespace: str, plural: str, name: str = "") -> str:
-    version = "v1"
-    root = f"/apis/{group}/{version}" if group else f"/api/{version}"
-    inside = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
-    return f"{root}{inside}/{plural}" + (f"/{quote(name, safe='')}" if name else "")
+@contextlib.asynccontextmanager
+async def _first_failure() -> AsyncIterator[asyncio.TaskGroup]:
+    """Open a TaskGroup that raises its first failure itself: it is caught by its class."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 def _state(found: Obj) -> State:
@@ -322,64 +312,3 @@ def _state(found: Obj) -> State:
         labels=meta.get("labels") or {},
         version=meta["resourceVersion"],
     )
-
-
-def selector_text(selector: Obj) -> str:
-    """Write a LabelSelector as a query (apimachinery LabelSelectorAsSelector)."""
-    parts = [f"{key}={value}" for key, value in (selector.get("matchLabels") or {}).items()]
-    for item in selector.get("matchExpressions") or ():
-        key, values = item["key"], ",".join(item.get("values") or ())
-        parts.append(
-            {
-                "In": f"{key} in ({values})",
-                "NotIn": f"{key} notin ({values})",
-                "Exists": key,
-                "DoesNotExist": f"!{key}",
-            }[item["operator"]]
-        )
-    return ",".join(parts)
-
-
-def _owned(deployment: Obj, replicasets: list[Obj]) -> list[Obj]:
-    """Keep those whose controller is this Deployment, by UID: kubectl and the controller do so."""
-    uid = deployment["metadata"]["uid"]
-    return [
-        replicaset
-        for replicaset in replicasets
-        for reference in replicaset["metadata"].get("ownerReferences") or ()
-        if reference.get("controller") and reference.get("uid") == uid
-    ]
-
-
-def _fresh(deployment: Obj, replicasets: list[Obj]) -> bool:
-    """Return whether a list is as new as the Deployment: it holds the revision that this names."""
-    number = (deployment["metadata"].get("annotations") or {}).get(REVISION)
-    wanted = _pure(deployment["spec"]["template"])
-    return any(
-        (replicaset["metadata"].get("annotations") or {}).get(REVISION) == number
-        and _pure(replicaset["spec"]["template"]) == wanted
-        for replicaset in replicasets
-    )
-
-
-def _pure(template: Obj) -> str:
-    meta = dict(template.get("metadata") or {})
-    meta.pop("creationTimestamp", None)
-    meta["labels"] = {k: v for k, v in (meta.get("labels") or {}).items() if k != HASH}
-    return json.dumps(template | {"metadata": meta}, sort_keys=True)
-
-
-async def _events(response: Any) -> AsyncGenerator[Obj | None, None]:
-    """Read a watch line by line; end at its end, whatever that is: the caller reads again."""
-    while True:
-        try:
-            line = await response.content.readline()
-            event = json.loads(line) if line else None
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            return
-        if not isinstance(event, dict) or event.get("type") == "ERROR":
-            return
-        if event["type"] == "DELETED":
-            yield None
-        elif event["type"] != "BOOKMARK":
-            yield event["object"]
