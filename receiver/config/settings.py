@@ -19,7 +19,7 @@ def _duration(value: Any) -> Any:
     if isinstance(value, timedelta):
         return value
     if not isinstance(value, str):
-        raise ValueError("a duration is written with its unit, such as 90s or 10m")
+        raise ValueError("a duration is written with its unit, such as 90s or 10m")  # noqa: TRY004 - pydantic's way
     return al.duration(value)
 
 

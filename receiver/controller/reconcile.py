@@ -17,7 +17,7 @@ from receiver.controller.remember import decide_deferred, mark
 from receiver.controller.setup import Ref, Setup
 from receiver.decisions import Verdict, decide_again
 from receiver.errors import Conflict, Denied, Forbidden, Unavailable
-from receiver.journal import Applied, Incident, Intent, Journal, Phase
+from receiver.journal import Applied, Incident, Intent, Journal, Mark, Phase
 from receiver.reasons import Reason, Severity
 from receiver.rollout import Rollout
 
@@ -176,7 +176,9 @@ class Reconciler:
             incident=incident.id,
             target=str(ref),
             bad=incident.bad.number,
+            bad_images=_images(incident.bad),
             to=intent.to.number,
+            to_images=_images(intent.to),
         )
         await emit(setup, ref, following, "RolledBack", note_of(following))
 
@@ -356,6 +358,10 @@ def cause_of(incident: Incident, intent: Intent) -> str:
             :500
         ]
     )
+
+
+def _images(mark: Mark) -> str:
+    return ", ".join(image for _, image in mark.images)
 
 
 def note_of(incident: Incident) -> str:

@@ -1,0 +1,240 @@
+"""The wiring: from settings to a service that runs. The only place that knows every name."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from receiver import __version__
+from receiver import telemetry as tm
+from receiver.alerts import TargetLabels
+from receiver.clock import Clock, SystemClock
+from receiver.config import Settings
+from receiver.config.settings import SEVERITIES, PagerDuty
+from receiver.controller.ports import Cluster, Delivery
+from receiver.controller.service import Controller
+from receiver.controller.setup import Setup, Timing
+from receiver.decisions import Policy
+from receiver.journal import OPEN, Phase
+from receiver.kube import KubernetesCluster, connect
+from receiver.notify import Kind, Secret, Sink, Sinks
+from receiver.reasons import Reason
+from receiver.web import Basic, Credentials, Limits, StaticPeople, Token, Web, application
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a replica takes from outside: tests pass a virtual clock and a seeded rng."""
+
+    clock: Clock
+    rng: random.Random
+    log: Any
+    timing: Timing = Timing()
+
+    def ids(self) -> str:
+        """Return a new id of 12 hex digits."""
+        return f"{self.rng.getrandbits(48):012x}"
+
+
+def system_world(level: int = logging.INFO) -> World:
+    """Return the machine's own clock and randomness, and a log on stderr."""
+    clock = SystemClock()
+    log = tm.logger(lambda: clock.now().isoformat(timespec="milliseconds"), level=level)
+    return World(clock=clock, rng=random.SystemRandom(), log=log)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """One running replica."""
+
+    url: str
+    controller: Controller
+    cluster: KubernetesCluster
+    registry: CollectorRegistry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A replica that is put together and not started."""
+
+    controller: Controller
+    application: web.Application
+    cluster: KubernetesCluster
+    sinks: Sinks
+    registry: CollectorRegistry
+
+
+async def build(settings: Settings, world: World, *, insecure: bool = False) -> Parts:
+    """Put a replica together; nothing is sent or started yet."""
+    registry = CollectorRegistry()
+    metrics = tm.Metrics(
+        registry,
+        version=__version__,
+        reasons=list(Reason),
+        outcomes=[phase.value for phase in Phase if phase not in OPEN],
+        sinks=list(settings.notify.sinks),
+        deliveries=list(Delivery),
+    )
+    cluster = await connect(
+        state_namespace=settings.kubernetes.state_namespace,
+        clock=world.clock,
+        observe=metrics.kubernetes_call,
+        context=settings.kubernetes.context,
+        kubeconfig_file=settings.kubernetes.kubeconfig,
+    )
+    sinks = _sinks(settings, world.clock, metrics)
+    controller = Controller(_setup(settings, world, cluster, sinks, metrics), sinks.health)
+    app = application(
+        Web(
+            service=controller,
+            credentials=_credentials(settings, insecure=insecure),
+            people=StaticPeople(
+                [
+                    Token(name=token.name, file=token.file, namespaces=token.namespaces)
+                    for token in settings.auth.people.tokens
+                ]
+            ),
+            limits=Limits(
+                body=settings.server.body_limit, seconds=settings.server.deadline.total_seconds()
+            ),
+            clock=world.clock,
+            metrics=metrics,
+            registry=registry,
+            log=world.log,
+            ids=world.ids,
+        )
+    )
+    return Parts(
+        controller=controller, application=app, cluster=cluster, sinks=sinks, registry=registry
+    )
+
+
+def _setup(
+    settings: Settings, world: World, cluster: Cluster, sinks: Sinks, metrics: tm.Metrics
+) -> Setup:
+    policy, targets = settings.policy, settings.targets
+    return Setup(
+        replica=f"{socket.gethostname()[:40]}-{world.ids()}",
+        cluster=cluster,
+        outbox=sinks,
+        clock=world.clock,
+        rng=world.rng,
+        metrics=metrics,
+        log=world.log,
+        ids=world.ids,
+        policy=Policy(
+            mode=policy.mode,
+            settle=policy.settle,
+            window=policy.window,
+            cooldown=policy.cooldown,
+            verify_within=policy.verify_within,
+            assumed_for=policy.assumed_for,
+            inherited_after=policy.inherited_after,
+            gitops=policy.gitops,
+            matchers=policy.rollback_matchers,
+        ),
+        targets=TargetLabels(
+            namespace=targets.namespace,
+            deployment=targets.deployment,
+            replicaset=targets.replicaset,
+            pod=targets.pod,
+            track=targets.track,
+            cluster=targets.cluster,
+        ),
+        cluster_name=settings.cluster.name,
+        namespaces=settings.kubernetes.namespaces,
+        state_namespace=settings.kubernetes.state_namespace,
+        watchdog=settings.prometheus.watchdog.alertname,
+        timing=world.timing,
+    )
+
+
+def _sinks(settings: Settings, clock: Clock, metrics: tm.Metrics) -> Sinks:
+    sinks = {}
+    for name, sink in settings.notify.sinks.items():
+        if isinstance(sink, PagerDuty):
+            sinks[name] = Sink(
+                name=name,
+                kind=Kind.PAGERDUTY,
+                secret=Secret(file=sink.routing_key_file),
+                endpoint=sink.endpoint,
+            )
+        else:
+            sinks[name] = Sink(name=name, kind=Kind.SLACK, secret=Secret(file=sink.url_file))
+    routes = {severity: settings.notify.route(severity) for severity in SEVERITIES}
+
+    def observe(sink: str, delivery: Delivery) -> None:
+        metrics.deliveries_total.labels(sink, delivery.value).inc()
+
+    return Sinks(sinks, routes, clock, observe)
+
+
+def _credentials(settings: Settings, *, insecure: bool) -> Credentials:
+    webhook = settings.auth.webhook
+    tokens = [
+        Token(name=f"token-{index}", file=token.file, namespaces=token.namespaces)
+        for index, token in enumerate(webhook.bearer_tokens)
+    ]
+    basic = None
+    if webhook.basic is not None:
+        basic = Basic(username=webhook.basic.username, password_file=webhook.basic.password_file)
+    return Credentials(tokens, basic, insecure=insecure)
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: Settings, world: World, *, insecure: bool = False
+) -> AsyncIterator[Replica]:
+    """Run a replica until the end of the block, then drain it and give its claims up."""
+    parts = await build(settings, world, insecure=insecure)
+    server = settings.server
+    runner = web.AppRunner(
+        parts.application,
+        access_log=None,
+        # A webhook that was accepted is finished even if its sender has gone.
+        handler_cancellation=False,
+        shutdown_timeout=server.drain.total_seconds(),
+        auto_decompress=False,
+        lingering_time=0,
+        keepalive_timeout=75,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, server.address, server.port).start()
+        await parts.controller.start_up()
+        host, port = runner.addresses[0][:2]
+        world.log.info("service_started", address=host, port=port, mode=settings.policy.mode)
+        yield Replica(
+            url=f"http://{host}:{port}",
+            controller=parts.controller,
+            cluster=parts.cluster,
+            registry=parts.registry,
+        )
+    finally:
+        parts.controller.drain()
+        await runner.cleanup()
+        await parts.controller.close()
+        await parts.sinks.close()
+        await parts.cluster.aclose()
+        world.log.info("service_stopped")
+
+
+async def serve(settings: Settings, world: World, *, insecure: bool = False) -> None:
+    """Run until SIGTERM or SIGINT."""
+    library = logging.getLogger()
+    library.handlers[:] = [tm.LibraryLog(world.log)]
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings, world, insecure=insecure):
+        await stop.wait()
+        world.log.info("service_draining")
