@@ -1,16 +1,26 @@
 """Metrics and logs: every name in one place, every label set there from the start.
 
-No label ever comes from the text of an alert: the series of a process are bounded.
+No label ever comes from the text of an alert: the series of a process are bounded. One event is one
+line, whatever its values hold.
 """
 
+import json
 import logging
+import math
 import re
-import sys
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO, TypeAlias
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 PREFIX = "rollback_receiver_"
 _SECONDS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
@@ -26,8 +36,16 @@ METRICS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("rollbacks_total", "counter", ("outcome",), "Incidents that ended, by their final phase"),
     ("rollback_duration_seconds", "histogram", ("step",), "How long a step of a rollback took"),
     ("targets_in_work", "gauge", (), "Targets that this replica works on"),
+    ("incidents_open", "gauge", (), "Incidents not yet ended; NaN while nobody has counted"),
     ("deliveries_total", "counter", ("sink", "delivery"), "Notices sent, by what came of it"),
-    ("kubernetes_requests_total", "counter", ("verb", "code"), "Calls of the Kubernetes API"),
+    ("notices_owed", "gauge", (), "Notices not yet delivered; NaN while nobody has counted"),
+    ("oldest_notice_seconds", "gauge", (), "Age of the oldest notice owed; NaN like the above"),
+    (
+        "kubernetes_requests_total",
+        "counter",
+        ("verb", "resource", "code_class"),
+        "Calls of the Kubernetes API; code_class `none`: there was no answer",
+    ),
     ("kubernetes_request_seconds", "histogram", ("verb",), "How long the Kubernetes API took"),
     ("claims_taken_total", "counter", (), "Targets taken over from a silent replica"),
     ("conflicts_total", "counter", (), "Journal writes lost to another writer"),
@@ -37,10 +55,16 @@ METRICS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("build_info", "gauge", ("version",), "Always 1"),
 )
 
-STEPS = ("rollout", "verify")
-VERBS = ("get", "list", "watch", "create", "update", "patch")
-CODES = ("2xx", "3xx", "4xx", "5xx", "none")
+STEPS = ("decide", "patch", "rollout", "verify")
+CODE_CLASSES = ("2xx", "3xx", "4xx", "5xx", "none")
+STATUSES = ("firing", "resolved")
 REALMS = ("webhook", "people")
+OTHER = "other"
+_UNCOUNTED = ("incidents_open", "notices_owed", "oldest_notice_seconds")
+
+# A second series for each counter, with the time of the process's start: the clock of the machine,
+# and nothing that `process_start_time_seconds` does not say. There is no switch per registry.
+disable_created_metrics()  # type: ignore[no-untyped-call] # the library has no types here
 
 
 class Metrics:
@@ -55,7 +79,10 @@ class Metrics:
     rollbacks_total: Counter
     rollback_duration_seconds: Histogram
     targets_in_work: Gauge
+    incidents_open: Gauge
     deliveries_total: Counter
+    notices_owed: Gauge
+    oldest_notice_seconds: Gauge
     kubernetes_requests_total: Counter
     kubernetes_request_seconds: Histogram
     claims_taken_total: Counter
@@ -71,106 +98,260 @@ class Metrics:
         *,
         version: str,
         reasons: Iterable[str],
-        outcomes: Iterable[str],
-        sinks: Sequence[str],
-        deliveries: Sequence[str],
+        phases: Iterable[str],
+        sinks: Iterable[str] = (),
+        deliveries: Iterable[str] = (),
+        routes: Iterable[tuple[str, str]] = (),
+        rejections: Iterable[str] = (),
+        calls: Iterable[tuple[str, str]] = (),
     ) -> None:
+        """Register everything, and make every series there will be.
+
+        `reasons`: each Reason. `phases`: the final ones. `routes`: (route, code) that can be
+        answered. `rejections`: the reasons of errors over HTTP. `calls`: (verb, resource) asked of
+        the Kubernetes API.
+        """
         for name, kind, labels, meaning in METRICS:
-            setattr(self, name, self._make(registry, name, kind, labels, meaning))
-        self.build_info.labels(version).set(1)
-        pairs = [(sink, delivery) for sink in sinks for delivery in deliveries]
-        calls = [(verb, code) for verb in VERBS for code in CODES]
-        for metric, sets in (
-            (self.decisions_total, [(reason,) for reason in reasons]),
-            (self.rollbacks_total, [(outcome,) for outcome in outcomes]),
-            (self.deliveries_total, pairs),
-            (self.rollback_duration_seconds, [(step,) for step in STEPS]),
-            (self.kubernetes_request_seconds, [(verb,) for verb in VERBS]),
-            (self.kubernetes_requests_total, calls),
-            (self.alerts_received_total, [("firing",), ("resolved",)]),
-            (self.auth_failures_total, [(realm,) for realm in REALMS]),
-        ):
-            for labels in sets:
+            setattr(self, name, _make(registry, name, kind, labels, meaning))
+        calls, deliveries = tuple(calls), tuple(deliveries)
+        self._rejections = frozenset(rejections)
+        sets: Mapping[Counter | Gauge | Histogram, Iterable[tuple[str, ...]]] = {
+            self.http_requests_total: routes,
+            self.http_rejections_total: ((each,) for each in (*sorted(self._rejections), OTHER)),
+            self.alerts_received_total: ((each,) for each in STATUSES),
+            self.decisions_total: ((each,) for each in reasons),
+            self.rollbacks_total: ((each,) for each in phases),
+            self.rollback_duration_seconds: ((each,) for each in STEPS),
+            self.deliveries_total: ((sink, each) for sink in sinks for each in deliveries),
+            self.kubernetes_requests_total: ((*c, each) for c in calls for each in CODE_CLASSES),
+            self.kubernetes_request_seconds: ((verb,) for verb, _ in calls),
+            self.auth_failures_total: ((each,) for each in REALMS),
+            self.build_info: ((version,),),
+        }
+        for metric, label_sets in sets.items():
+            for labels in label_sets:
                 metric.labels(*labels)
+        self.build_info.labels(version).set(1)
+        for name in _UNCOUNTED:
+            # 0 would say that all is well before anybody has looked.
+            getattr(self, name).set(math.nan)
 
-    @staticmethod
-    def _make(
-        registry: CollectorRegistry, name: str, kind: str, labels: tuple[str, ...], meaning: str
-    ) -> Counter | Gauge | Histogram:
-        if kind == "histogram":
-            return Histogram(PREFIX + name, meaning, labels, registry=registry, buckets=_SECONDS)
-        made = Counter if kind == "counter" else Gauge
-        return made(PREFIX + name, meaning, labels, registry=registry)
+    def rejected(self, reason: str) -> None:
+        """Count one request that was answered with an error; an unforeseen reason is `other`."""
+        known = reason if reason in self._rejections else OTHER
+        self.http_rejections_total.labels(known).inc()
 
-    def kubernetes_call(self, verb: str, status: int | None, seconds: float) -> None:
+    def kubernetes_call(self, verb: str, resource: str, status: int | None, seconds: float) -> None:
         """Count one call of the Kubernetes API; `status` None: there was no answer."""
-        code = "none" if status is None else f"{status // 100}xx"
-        self.kubernetes_requests_total.labels(verb, code).inc()
+        code_class = "none" if status is None else f"{status // 100}xx"
+        self.kubernetes_requests_total.labels(verb, resource, code_class).inc()
         self.kubernetes_request_seconds.labels(verb).observe(seconds)
 
 
-# --- logs
+def _make(
+    registry: CollectorRegistry, name: str, kind: str, labels: tuple[str, ...], meaning: str
+) -> Counter | Gauge | Histogram:
+    if kind == "histogram":
+        return Histogram(PREFIX + name, meaning, labels, registry=registry, buckets=_SECONDS)
+    made = Counter if kind == "counter" else Gauge
+    return made(PREFIX + name, meaning, labels, registry=registry)
 
-_SECRETS = re.compile(
-    r"(hooks\.slack\.com/services/)\S+|(\bBearer\s+)\S+|(\bBasic\s+)[A-Za-z0-9+/=]{8,}"
-    r"|(\bxox[abp]-)\S+|(?<![0-9a-zA-Z])[0-9a-zA-Z]{32}(?![0-9a-zA-Z])"
+
+# --- what may be written
+
+Format: TypeAlias = Literal["json", "console"]
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+REDACTED = "[redacted]"
+LONGEST, MOST_ITEMS, DEEPEST = 2000, 50, 12
+# Container runtimes cut a line at 16 KiB and make two of it.
+LONGEST_LINE = 16_000
+# So much of a text is looked at; what is longer is no log field.
+_LOOKED_AT = 64 * 1024
+# A shorter "secret" is a word that stands everywhere.
+_SHORTEST_SECRET = 4
+
+_PATTERNS = re.compile(
+    r"(hooks\.slack(?:-gov)?\.com/[a-z]+/)\S+"
+    r"|((?i:\bBearer)\s+)\S+"
+    r"|((?i:\bBasic)\s+)[A-Za-z0-9+/=]{8,}"
+    r"|(\bxox[a-z]-)\S+"
+    r"|(://)[^\s/@]+(?=@)"
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]+"  # a JSON Web Token, such as a ServiceAccount's
+    r"|(?<![0-9a-zA-Z])[0-9a-zA-Z]{32}(?![0-9a-zA-Z])"  # a PagerDuty routing key
 )
-LONGEST = 2000
+_TELLING_KEY = re.compile(r"(?i)authorization|passw|secret|routing_?key|api_?key|cookie")
 
 
-def redacted(text: str) -> str:
-    """Return text without what looks like a secret: a net below never logging one."""
-    return _SECRETS.sub(lambda m: next((g for g in m.groups() if g), "") + "[redacted]", text)
+class Redaction:
+    """Takes out of text what is secret, or looks like it: the net below never logging a secret.
 
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return redacted(value)[:LONGEST]
-    if isinstance(value, dict):
-        return {str(k): _clean(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return redacted(str(value))[:LONGEST]
-
-
-def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: _clean(value) for key, value in event.items()}
-
-
-def logger(now: Callable[[], str], out: TextIO | None = None, *, level: int = logging.INFO) -> Any:
-    """Return the logger: one event is one line of JSON, whatever its values hold.
-
-    `now` returns the time stamp. Tracebacks are rendered without local variables, which may hold
-    secrets.
+    `secrets` returns the values known right now; it is asked for each text, so it should be cheap.
     """
 
-    def stamp(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        event["at"] = now()
-        return event
+    def __init__(self, secrets: Callable[[], Iterable[str]] = tuple) -> None:
+        self._secrets = secrets
+        self._known: frozenset[str] = frozenset()
+        self._pattern: re.Pattern[str] | None = None
 
-    tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
-    return structlog.wrap_logger(
-        structlog.PrintLogger(out or sys.stderr),
+    def __call__(self, text: str) -> str:
+        """Return the text without secrets."""
+        known = frozenset(each for each in self._secrets() if len(each) >= _SHORTEST_SECRET)
+        if known != self._known:
+            # The longest first: one secret may begin with another.
+            ordered = sorted(known, key=lambda each: (-len(each), each))
+            self._pattern = re.compile("|".join(map(re.escape, ordered))) if known else None
+            self._known = known
+        text = text[:_LOOKED_AT]
+        if self._pattern is not None:
+            text = self._pattern.sub(REDACTED, text)
+        return _PATTERNS.sub(
+            lambda found: (found[found.lastindex or 0] if found.lastindex else "") + REDACTED, text
+        )
+
+    def clean(self, value: Any, limit: int = LONGEST, depth: int = DEEPEST) -> Any:
+        """Return a value that JSON can write: bounded, and redacted in every text of it."""
+        if value is None or isinstance(value, bool | int):
+            return value if not isinstance(value, int) or abs(value) < 2**64 else "[large]"
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if depth == 0:
+            return "[deep]"
+        if isinstance(value, dict):
+            pairs = list(value.items())[:MOST_ITEMS]
+            return {
+                self(str(key))[:limit]: REDACTED
+                if _TELLING_KEY.search(str(key))
+                else self.clean(each, limit, depth - 1)
+                for key, each in pairs
+            }
+        if isinstance(value, list | tuple | set | frozenset):
+            return [self.clean(each, limit, depth - 1) for each in list(value)[:MOST_ITEMS]]
+        try:
+            text = value if isinstance(value, str) else str(value)
+        except Exception as error:  # noqa: BLE001 - whatever a value does, its event is written
+            text = f"[unprintable: {type(error).__name__}]"
+        return self(text)[:limit]
+
+
+# --- writing it
+
+
+class _Lines:
+    """What structlog hands its lines to. A stream that is gone takes no request down with it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # closed or full, and there is no other place to say so
+
+    debug = info = warning = warn = error = exception = critical = fatal = log = msg
+
+
+def _json(event: Mapping[str, Any]) -> str:
+    return json.dumps(event, ensure_ascii=True)
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+\-]+")
+
+
+def _console(event: Mapping[str, Any]) -> str:
+    shown = dict(event)
+    head = f"{shown.pop('at')} {shown.pop('level'):<7} {shown.pop('event')}"
+    return " ".join([head, *(f"{_word(key)}={_word(value)}" for key, value in shown.items())])
+
+
+def _word(value: Any) -> str:
+    plain = isinstance(value, str) and _PLAIN.fullmatch(value)
+    return str(value) if plain else json.dumps(value, ensure_ascii=True)
+
+
+def configure_logs(
+    stream: TextIO,
+    level: Level = "info",
+    fmt: Format = "json",
+    *,
+    now: Callable[[], datetime],
+    secrets: Callable[[], Iterable[str]] = tuple,
+) -> FilteringBoundLogger:
+    """Return the logger, and let what libraries log come out of it, too.
+
+    One event is one line of at most `LONGEST_LINE` characters, in ASCII: `json`, or `console` for
+    people. Its name is a constant `noun_verb`, facts are fields. `now` is the clock's; `secrets`
+    returns the values that must never be seen. Exceptions are rendered without local variables,
+    which may hold secrets.
+    """
+    redaction = Redaction(secrets)
+    render = _json if fmt == "json" else _console
+
+    def finish(_: WrappedLogger, __: str, event: EventDict) -> str:
+        at = now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        head = {"at": at, "level": event.pop("level"), "event": event.pop("event")}
+        for limit in (LONGEST, LONGEST // 10):
+            line = render(redaction.clean(head | _without(event, head), limit))
+            if len(line) <= LONGEST_LINE:
+                return line
+        return render(redaction.clean(head | {"cut": True}, LONGEST // 10))
+
+    log: FilteringBoundLogger = structlog.wrap_logger(
+        _Lines(stream),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         processors=[
             structlog.processors.add_log_level,
-            stamp,
-            structlog.processors.ExceptionRenderer(tracebacks),
-            _redact,
-            structlog.processors.EventRenamer("event"),
-            structlog.processors.JSONRenderer(sort_keys=False, ensure_ascii=True),
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+            ),
+            finish,
         ],
     ).bind()
+    _listen_to_libraries(log)
+    return log
+
+
+def _without(event: EventDict, head: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields; one that is called like our own is kept under another name."""
+    return {f"{key}_" if key in head else key: value for key, value in event.items()}
+
+
+def _listen_to_libraries(log: FilteringBoundLogger) -> None:
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, LibraryLog)]:
+        root.removeHandler(handler)
+    root.addHandler(LibraryLog(log))
+    logging.captureWarnings(capture=True)
 
 
 class LibraryLog(logging.Handler):
-    """Hands what libraries log (aiohttp, asyncio) to our logger: one way out, redacted."""
+    """Hands what libraries log (aiohttp, asyncio) to our logger: one way out, redacted.
 
-    def __init__(self, log: Any) -> None:
+    Their tracebacks become one field: aiohttp writes a whole one, with bytes of the sender in it,
+    for each request that is no HTTP.
+    """
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
         super().__init__(level=logging.WARNING)
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._log.warning("library_said", library=record.name, text=record.getMessage())
+        """Write one record as the event `library_said`."""
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - a library's wrong format must not hide what it says
+            text = str(record.msg)
+        fields: dict[str, str] = {"library": record.name, "text": text[:LONGEST]}
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            fields["error"] = f"{type(error).__name__}: {error}"[:200]
+            trace = error.__traceback__
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            if trace is not None:
+                code = trace.tb_frame.f_code
+                fields["where"] = f"{code.co_filename}:{trace.tb_lineno} {code.co_name}"
+        say = self._log.error if record.levelno >= logging.ERROR else self._log.warning
+        say("library_said", **fields)
