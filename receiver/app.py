@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import logging
 import random
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,9 @@ from receiver.reasons import Reason
 from receiver.web import Basic, Credentials, Limits, StaticPeople, Token, Web, application
 
 
+DEFAULT_TIMING = Timing()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """What a replica takes from outside: tests pass a virtual clock and a seeded rng."""
@@ -37,17 +40,17 @@ class World:
     clock: Clock
     rng: random.Random
     log: Any
-    timing: Timing = Timing()
+    timing: Timing = DEFAULT_TIMING
 
     def ids(self) -> str:
         """Return a new id of 12 hex digits."""
         return f"{self.rng.getrandbits(48):012x}"
 
 
-def system_world(level: int = logging.INFO) -> World:
+def system_world(level: tm.Level = "info") -> World:
     """Return the machine's own clock and randomness, and a log on stderr."""
     clock = SystemClock()
-    log = tm.logger(lambda: clock.now().isoformat(timespec="milliseconds"), level=level)
+    log = tm.configure_logs(sys.stderr, level, now=clock.now)
     return World(clock=clock, rng=random.SystemRandom(), log=log)
 
 
@@ -79,16 +82,16 @@ async def build(settings: Settings, world: World, *, insecure: bool = False) -> 
         registry,
         version=__version__,
         reasons=list(Reason),
-        outcomes=[phase.value for phase in Phase if phase not in OPEN],
+        phases=[phase.value for phase in Phase if phase not in OPEN],
         sinks=list(settings.notify.sinks),
         deliveries=list(Delivery),
     )
     cluster = await connect(
         state_namespace=settings.kubernetes.state_namespace,
         clock=world.clock,
-        observe=metrics.kubernetes_call,
+        observe_call=metrics.kubernetes_call,
         context=settings.kubernetes.context,
-        kubeconfig_file=settings.kubernetes.kubeconfig,
+        kubeconfig_path=settings.kubernetes.kubeconfig,
     )
     sinks = _sinks(settings, world.clock, metrics)
     controller = Controller(_setup(settings, world, cluster, sinks, metrics), sinks.health)
@@ -229,8 +232,6 @@ async def running(
 
 async def serve(settings: Settings, world: World, *, insecure: bool = False) -> None:
     """Run until SIGTERM or SIGINT."""
-    library = logging.getLogger()
-    library.handlers[:] = [tm.LibraryLog(world.log)]
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

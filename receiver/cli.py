@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import logging
 import sys
 from pathlib import Path
 
@@ -78,8 +77,8 @@ def _serve(options: argparse.Namespace) -> int:
     settings = _settings(options)
     if settings is None:
         return USAGE
-    level = logging.DEBUG if options.debug else logging.INFO
-    asyncio.run(app.serve(settings, app.system_world(level), insecure=options.insecure))
+    world = app.system_world("debug" if options.debug else "info")
+    asyncio.run(app.serve(settings, world, insecure=options.insecure))
     return 0
 
 
@@ -108,7 +107,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 async def _explained(settings: Settings, body: bytes) -> int:
     payload = al.parse(body)
-    parts = await app.build(settings, app.system_world(logging.ERROR), insecure=True)
+    parts = await app.build(settings, app.system_world("error"), insecure=True)
     try:
         sender = Sender(name="explain")
         answers = await parts.controller.receive(payload, sender, dry_run=True)

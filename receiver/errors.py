@@ -1,11 +1,11 @@
 """The errors raised on purpose. Each class says whose move it is.
 
     ReceiverError
-     + Rejected          the caller must change something                     400 401 403 404 409 413 ...
-     + TryAgain          the same request may work later                      503
-     |  + Conflict       somebody else wrote first: look again, decide again  (inside the loops only)
+     + Rejected          the caller must change something              400 401 403 404 409 413
+     + TryAgain          the same request may work later               503
+     |  + Conflict       somebody else wrote first: look again
      |  + Unavailable    not reached, or fate unknown (`ambiguous`)
-     + Broken            repeating will not help: a person must look          500, and a page
+     + Broken            repeating will not help: a person must look   503, and a page
         + Forbidden      the Kubernetes API denies us a right
         + Denied         the Kubernetes API refuses this very change
         + StateUnreadable  what we remember cannot be read: never taken for "nothing"
@@ -42,7 +42,7 @@ class Unavailable(TryAgain):
     def __init__(
         self, message: str, *, ambiguous: bool = False, retry_after: float | None = None
     ) -> None:
-        """`ambiguous`: a write may have been applied. `retry_after`: seconds the other side asks for."""
+        """`ambiguous`: a write may have been applied. `retry_after`: seconds it asks us to wait."""
         super().__init__(message)
         self.ambiguous = ambiguous
         self.retry_after = retry_after
@@ -61,4 +61,4 @@ class Denied(Broken):
 
 
 class StateUnreadable(Broken):
-    """A record or journal cannot be read, or is of a newer version. It is kept, never overwritten."""
+    """A journal cannot be read, or is of a newer version. It is kept, never overwritten."""

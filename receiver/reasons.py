@@ -1,4 +1,6 @@
-"""Why: one closed list of reasons. Each is a metric label, a log field, an API answer, a message and a test id.
+"""Why: one closed list of reasons.
+
+Each is a metric label, a log field, an API answer, the text of a message and a test id.
 
 `about(reason)` gives the sentence for people, the severity at which it is told, and what it means
 for a rollback that a person asks for.

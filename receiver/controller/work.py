@@ -1,7 +1,7 @@
 """The tasks of this replica: one worker for each target it has claimed, and the steady beat."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping  # noqa: TC003 - as everywhere here
 
 from receiver.controller.claims import Claims
 from receiver.controller.memory import Memory

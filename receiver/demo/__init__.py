@@ -8,9 +8,10 @@ import asyncio
 import contextlib
 import json
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ WITHIN = 90.0
 TOKEN, PERSON_TOKEN = "demo-webhook-token", "demo-person-token"
 
 
-class DemoFailed(Exception):
+class DemoError(Exception):
     """The story did not go as it must."""
 
 
@@ -86,7 +87,7 @@ async def run(*, hold: bool, captured: bool) -> int:
                         return 0
                 if hold:
                     await _hold(stage)
-        except (DemoFailed, pair.NotStarted, TimeoutError) as error:
+        except (DemoError, pair.NotStartedError, TimeoutError) as error:
             timeline.say("FAILED", str(error) or "something did not happen in time")
             return 1
     return 0
@@ -105,7 +106,7 @@ async def _service(stage: Stage) -> AsyncIterator[None]:
         config = write_config(stage.folder, stage.sandbox.kubeconfig(stage.kubernetes), people)
         settings = read(config)
         if not isinstance(settings, Settings):
-            raise DemoFailed("; ".join(map(str, settings)))
+            raise DemoError("; ".join(map(str, settings)))
         async with app.running(settings, stage.world) as replica:
             stage.url = replica.url
             stage.timeline.say("setup", f"service on {replica.url}, configured by {folder}")
@@ -194,12 +195,12 @@ async def _pair(stage: Stage, programs: pair.Programs) -> AsyncIterator[None]:
 # --- the story
 
 
-async def _story(stage: Stage, play: Callable[[], Awaitable[None]] | None) -> None:
+async def _story(stage: Stage, play: Callable[[], Coroutine[Any, Any, None]] | None) -> None:
     sandbox, timeline = stage.sandbox, stage.timeline
     labels = {"rollback-receiver/enabled": "true"}
     for tag in ("v1", "v2"):
         sandbox.deploy(NAMESPACE, DEPLOYMENT, f"{IMAGE}:{tag}", labels=labels)
-        await until(lambda tag=tag: _serves(sandbox, tag), f"{tag} rolled out")
+        await until(partial(_serves, sandbox, tag), f"{tag} rolled out")
         timeline.say("release", f"{NAMESPACE}/{DEPLOYMENT} {IMAGE}:{tag} is rolled out")
     if play is None:
         await asyncio.sleep(3)  # a little of normal traffic for the rule to compare with
@@ -225,7 +226,7 @@ def _serves(sandbox: Sandbox, tag: str) -> bool:
     status, meta = found.get("status") or {}, found["metadata"]
     image = found["spec"]["template"]["spec"]["containers"][0]["image"]
     want = found["spec"]["replicas"]
-    return (
+    return bool(
         image.endswith(f":{tag}")
         and status.get("observedGeneration") == meta["generation"]
         and status.get("updatedReplicas") == status.get("replicas") == want
@@ -245,10 +246,10 @@ def _check(stage: Stage) -> None:
         if write.template_changed and write.by == "rollback-receiver"
     ]
     if len(ours) != 1:
-        raise DemoFailed(f"{len(ours)} template writes instead of 1")
+        raise DemoError(f"{len(ours)} template writes instead of 1")
     ended = stage.timeline.facts("incident_ended")
     if ended.get("phase") != "recovered":
-        raise DemoFailed(f"the incident ended as {ended.get('phase')}: {ended.get('detail')}")
+        raise DemoError(f"the incident ended as {ended.get('phase')}: {ended.get('detail')}")
     stage.timeline.say("proof", "the API's log holds exactly one rollback; the alert resolved")
 
 
@@ -265,7 +266,7 @@ async def _scraped(stage: Stage) -> None:
         return float(found[0]["value"][1]) if found else 0.0
 
     async with asyncio.timeout(WITHIN):
-        while await value() != 1.0:
+        while await value() != 1.0:  # noqa: ASYNC110 - Prometheus tells no event
             await asyncio.sleep(0.5)
     stage.timeline.say("proof", f"Prometheus has scraped {query} = 1")
 
@@ -290,27 +291,28 @@ async def _play_captured(stage: Stage) -> None:
                     alert["endsAt"] = stage.world.clock.now().isoformat()
             async with session.post(f"{stage.url}/api/v1/alerts", json=body) as answer:
                 if not answer.ok:
-                    raise DemoFailed(f"the webhook was answered {answer.status}")
+                    raise DemoError(f"the webhook was answered {answer.status}")
 
 
 async def until(holds: Callable[[], bool], what: str) -> None:
-    """Return when something holds; raises `DemoFailed` when it takes too long."""
+    """Return when something holds; raises `DemoError` when it takes too long."""
     try:
         async with asyncio.timeout(WITHIN):
             while not holds():  # noqa: ASYNC110 - what is waited for has no event
                 await asyncio.sleep(0.1)
     except TimeoutError:
-        raise DemoFailed(f"did not happen within {WITHIN:.0f} s: {what}") from None
+        raise DemoError(f"did not happen within {WITHIN:.0f} s: {what}") from None
 
 
 async def _hold(stage: Stage) -> None:
     """Print what can be tried by hand, and stay up."""
     auth = f"-H 'Authorization: Bearer {PERSON_TOKEN}'"
     target = f"{stage.url}/api/v1/deployments/{NAMESPACE}/{DEPLOYMENT}"
+    post = f"curl -s {auth} -X POST {target}/rollback"
     lines = (
         f"curl -s {auth} {target} | python3 -m json.tool",
-        f"""curl -s {auth} -X POST {target}/rollback -d '{{"reason":"trying it","dry_run":true}}'""",
-        f"""curl -s {auth} -X POST {target}/rollback -d '{{"reason":"back to v1","to_revision":1}}'""",
+        f"""{post} -d '{{"reason":"trying it","dry_run":true}}'""",
+        f"""{post} -d '{{"reason":"back to v1","to_revision":1}}'""",
         f"curl -s {auth} {stage.url}/api/v1/incidents | python3 -m json.tool",
         f"curl -s {stage.url}/health {stage.url}/ready",
         f"curl -s {stage.url}/metrics | grep rollback_receiver",

@@ -18,7 +18,7 @@ _ALERTMANAGERS = ("prometheus-alertmanager", "alertmanager")
 READY_WITHIN, STOP_WITHIN = 20.0, 5.0
 
 
-class NotStarted(Exception):
+class NotStartedError(Exception):
     """A process did not come up; the message holds what it last said."""
 
 
@@ -189,8 +189,8 @@ async def _ready(child: asyncio.subprocess.Process, url: str, log: Path) -> None
                 await asyncio.sleep(0.05)
     except TimeoutError:
         pass
-    said = log.read_text(errors="replace")[-1000:]
-    raise NotStarted(f"{url} is not ready; the process said:\n{said}")
+    said = log.read_text(errors="replace")[-1000:]  # noqa: ASYNC240 - it has failed anyway
+    raise NotStartedError(f"{url} is not ready; the process said:\n{said}")
 
 
 async def _stop(child: asyncio.subprocess.Process) -> None:

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from receiver.demo.pair import HOST
 
-KEY_LENGTH = 32
+KEY_LENGTH, KEY_MOST = 32, 255
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class People:
             for what, right in (
                 ("routing_key", len(str(event.get("routing_key"))) == KEY_LENGTH),
                 ("event_action", event.get("event_action") in ("trigger", "resolve")),
-                ("dedup_key", 0 < len(str(event.get("dedup_key", ""))) <= 255),
+                ("dedup_key", 0 < len(str(event.get("dedup_key", ""))) <= KEY_MOST),
             )
             if not right
         ]

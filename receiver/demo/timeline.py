@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from receiver.clock import Clock
-from receiver.telemetry import redacted
+from receiver.telemetry import Redaction
 
 _LINES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "alert_decided": (
@@ -37,13 +37,14 @@ class Timeline:
         self._began = clock.monotonic()
         self._events: list[tuple[str, dict[str, Any]]] = []
         self._last = ""
+        self._redact = Redaction()
 
     def say(self, word: str, text: str) -> None:
         """Print one line."""
         seconds = self._clock.monotonic() - self._began
         line = f"{word:>9}  {text}"
         if line != self._last:
-            print(f"{seconds:7.1f} s {redacted(line)}", flush=True)
+            print(f"{seconds:7.1f} s {self._redact(line)}", flush=True)
         self._last = line
 
     def saw(self, event: str) -> bool:
