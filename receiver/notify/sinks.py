@@ -1,158 +1,172 @@
-"""The sinks of the configuration: which there are, what each says, how fast."""
+"""The sinks of the configuration: which there are, what each says, how fast, how each is."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
 
 from receiver import messages
 from receiver.clock import Clock
 from receiver.controller.ports import Delivery, Receipt
-from receiver.messages import GOOD, Story
-from receiver.notify import transport
-from receiver.notify.secret import Secret
+from receiver.messages import RESOLVING, Story
+from receiver.notify import answers
+from receiver.notify.pace import Pace
+from receiver.notify.settings import Kind, SinkSettings
 from receiver.notify.transport import Transport
-from receiver.reasons import Severity
 
-PAGERDUTY = "https://events.pagerduty.com"
+Observe: TypeAlias = Callable[[str, Delivery, float], None]
 
+# Burst, and seconds for each further message. Slack: about one a second and channel, short bursts
+# tolerated (https://docs.slack.dev/apis/web-api/rate-limits). PagerDuty: about 120 events a minute
+# and routing key, of which we take 100.
+PACES: Mapping[Kind, tuple[int, float]] = MappingProxyType(
+    {Kind.SLACK: (5, 1.0), Kind.PAGERDUTY: (20, 0.6)}
+)
+# A 429 that does not say how long.
+PAUSE = 15.0
+# Subjects remembered whose trigger may have reached the pager.
+DOUBTS = 1000
 
-class Kind(StrEnum):
-    """What kinds of sinks there are."""
-
-    SLACK = "slack-webhook"
-    PAGERDUTY = "pagerduty"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sink:
-    """One sink. `secret` is the URL of a Slack webhook, or the routing key of PagerDuty."""
-
-    name: str
-    kind: Kind
-    secret: Secret
-    endpoint: str = PAGERDUTY
-
-
-@dataclass(slots=True)
-class _Pace:
-    """A token bucket: `burst` at once, then one every `seconds`. It also holds a 429's pause."""
-
-    burst: float
-    seconds: float
-    tokens: float = field(init=False)
-    at: float = 0.0
-    paused_until: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.tokens = self.burst
-
-    def wait(self, now: float) -> float:
-        """Take a token and return 0, or return in how many seconds there is one."""
-        if now < self.paused_until:
-            return self.paused_until - now
-        self.tokens = min(self.burst, self.tokens + (now - self.at) / self.seconds)
-        self.at = now
-        if self.tokens < 1:
-            return (1 - self.tokens) * self.seconds
-        self.tokens -= 1
-        return 0.0
-
-
-# Slack: about one message a second and channel. PagerDuty: 120 events a minute and key.
-_PACES = {Kind.SLACK: (5.0, 1.0), Kind.PAGERDUTY: (20.0, 0.6)}
 _TOO_EARLY = frozenset({"settling", "applying"})
+# Under way, not an outcome: said twice, it would only be noise. An outcome is owed again when
+# something about it is new, its reason for example, and is told.
+_UNDER_WAY = frozenset({"following", "verifying", "firing"})
 
 
 class Sinks:
-    """Implements `receiver.controller.ports.Outbox`."""
+    """Implements `receiver.controller.ports.Outbox`.
+
+    `routes` are names of sinks by severity, and `default`. `observe` hears of every message that
+    was sent: the sink, what came of it, and how many seconds it took.
+    """
 
     def __init__(
         self,
-        sinks: Mapping[str, Sink],
+        sinks: Iterable[SinkSettings],
         routes: Mapping[str, tuple[str, ...]],
         clock: Clock,
-        observe: Callable[[str, Delivery], None],
+        *,
+        observe: Observe | None = None,
+        transport: Transport | None = None,
     ) -> None:
-        self._sinks = sinks
-        self._routes = routes
+        self._sinks = {sink.name: sink for sink in sinks}
+        self._routes = dict(routes)
         self._clock = clock
         self._observe = observe
-        self._transport = Transport(clock)
-        self._paces = {name: _Pace(*_PACES[sink.kind]) for name, sink in sinks.items()}
+        self._transport = transport or Transport(clock)
+        now = clock.monotonic()
+        self._paces = {name: Pace(*PACES[sink.kind], now) for name, sink in self._sinks.items()}
         self._last: dict[str, Delivery] = {}
+        self._doubts: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def routes(self, severity: str) -> tuple[str, ...]:
-        """Return the sinks of a severity."""
+        """Return the names of the sinks that a severity goes to, `default` for unknown ones."""
         return self._routes.get(severity, self._routes.get("default", ()))
 
     def speaks_of(self, sink: str, story: Story, told: str | None) -> bool:
-        """Return whether a sink has anything to say about a story."""
+        """Return whether a sink has anything to say about a story, having last said `told`."""
         known = self._sinks.get(sink)
-        if known is None or story.state in _TOO_EARLY or story.state == told:
+        if known is None or story.state in _TOO_EARLY:
+            return False
+        if story.state == told and told in _UNDER_WAY:
             return False
         if known.kind is Kind.SLACK:
             return True
-        if story.state in GOOD:
-            return told is not None and told not in GOOD
-        return story.severity is not Severity.INFO
+        if story.state in RESOLVING:
+            # A trigger of unknown fate may have opened an alert, which nobody else would close.
+            opened = told is not None and told not in RESOLVING
+            return opened or (sink, story.subject) in self._doubts
+        return messages.pagerduty(story) is not None
 
     async def deliver(self, sink: str, story: Story) -> Receipt:
-        """Send a story once, unless the pace or a 429 of before says to wait."""
+        """Send a story once, unless the pace or the pause of a 429 says to wait."""
         known = self._sinks.get(sink)
         if known is None:
-            return Receipt(delivery=Delivery.GONE, detail="there is no such sink any more")
-        wait = self._paces[sink].wait(self._clock.monotonic())
+            return Receipt(delivery=Delivery.REJECTED, detail="there is no such sink")
+        pace, began = self._paces[sink], self._clock.monotonic()
+        wait = pace.take(began)
         if wait > 0:
             return Receipt(delivery=Delivery.RATE_LIMITED, detail="paced", retry_after=wait)
         receipt = await self._send(known, story)
-        if receipt.delivery is Delivery.RATE_LIMITED and receipt.retry_after is not None:
-            until = self._clock.monotonic() + receipt.retry_after
-            self._paces[sink].paused_until = until
+        ended = self._clock.monotonic()
+        if receipt.delivery is Delivery.RATE_LIMITED:
+            seconds = PAUSE if receipt.retry_after is None else receipt.retry_after
+            pace.pause(ended + seconds)
+            receipt = Receipt(delivery=receipt.delivery, detail=receipt.detail, retry_after=seconds)
         self._last[sink] = receipt.delivery
-        self._observe(sink, receipt.delivery)
+        self._note(known, story, receipt.delivery)
+        if self._observe is not None:
+            self._observe(sink, receipt.delivery, ended - began)
         return receipt
 
-    async def _send(self, sink: Sink, story: Story) -> Receipt:
-        secret = sink.secret.read()
+    async def _send(self, sink: SinkSettings, story: Story) -> Receipt:
+        """Send the whole message; what is refused for what it says, once more as a plain one."""
+        secret = sink.secret()
         if not secret:
-            return Receipt(delivery=Delivery.UNAUTHORIZED, detail="the secret is empty")
-        if sink.kind is Kind.PAGERDUTY:
-            url = sink.endpoint.rstrip("/") + "/v2/enqueue"
-            event = messages.pagerduty(story) | {"routing_key": secret}
-            return await self._transport.post(url, event, transport.pagerduty)
-        receipt = await self._transport.post(secret, messages.slack(story), transport.slack)
+            return Receipt(delivery=Delivery.UNAUTHORIZED, detail="the secret is missing or empty")
+        receipt = await self._post(sink, secret, story, plain=False)
         if receipt.delivery is Delivery.REJECTED:
-            # Better a plain line than nothing: what is refused now is refused for ever.
-            return await self._transport.post(secret, messages.plain(story), transport.slack)
+            return await self._post(sink, secret, story, plain=True)
         return receipt
+
+    async def _post(self, sink: SinkSettings, secret: str, story: Story, *, plain: bool) -> Receipt:
+        if sink.kind is Kind.SLACK:
+            message = messages.slack_plain(story) if plain else messages.slack(story)
+            return await self._transport.post(secret, message, answers.slack)
+        event = messages.pagerduty_plain(story) if plain else messages.pagerduty(story)
+        if event is None:
+            return Receipt(delivery=Delivery.REJECTED, detail="nothing to page anybody for")
+        url = sink.endpoint.rstrip("/") + "/v2/enqueue"
+        return await self._transport.post(url, {"routing_key": secret} | event, answers.pagerduty)
+
+    def _note(self, sink: SinkSettings, story: Story, delivery: Delivery) -> None:
+        """Remember whether an alert may be open at a pager that never said so."""
+        if sink.kind is not Kind.PAGERDUTY:
+            return
+        key = (sink.name, story.subject)
+        if delivery is Delivery.AMBIGUOUS and story.state not in RESOLVING:
+            self._doubts[key] = None
+            self._doubts.move_to_end(key)
+            if len(self._doubts) > DOUBTS:
+                self._doubts.popitem(last=False)
+        elif delivery is Delivery.DELIVERED:
+            self._doubts.pop(key, None)
+
+    def status(self, sink: str) -> str:
+        """Return `ok`, `unauthorized`, `unreachable`, or `unknown`: how the last delivery ended."""
+        last = self._last.get(sink)
+        return "unknown" if last is None else _STATUS[last]
 
     def health(self) -> dict[str, str]:
-        """Return one word for each kind of sink, the worst of its sinks."""
-        words: dict[str, str] = {}
+        """Return one word for `slack` and one for `pagerduty`: that of the worst of their sinks.
+
+        A sink that has sent nothing yet is `available` when its secret can be read.
+        """
+        words = {"slack": "not_configured", "pagerduty": "not_configured"}
         for name, sink in self._sinks.items():
-            word = _WORDS[self._last[name]] if name in self._last else _unused(sink)
             kind = "slack" if sink.kind is Kind.SLACK else "pagerduty"
-            if _RANK.index(word) > _RANK.index(words.get(kind, _RANK[0])):
-                words[kind] = word
-            words.setdefault(kind, word)
-        return {kind: words.get(kind, "not_configured") for kind in ("slack", "pagerduty")}
+            word = self.status(name)
+            if word == "unknown":
+                word = "ok" if sink.secret() else "unauthorized"
+            word = "available" if word == "ok" else word
+            words[kind] = max(words[kind], word, key=_WORSE.index)
+        return words
 
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.close()
 
 
-_RANK = ("available", "rate_limited", "rejecting", "unreachable", "unauthorized")
-_WORDS = {
-    Delivery.DELIVERED: "available",
-    Delivery.RATE_LIMITED: "rate_limited",
-    Delivery.REJECTED: "rejecting",
-    Delivery.NOT_SENT: "unreachable",
-    Delivery.AMBIGUOUS: "unreachable",
-    Delivery.UNAUTHORIZED: "unauthorized",
-    Delivery.GONE: "unauthorized",
-}
-
-
-def _unused(sink: Sink) -> str:
-    return "available" if sink.secret.read() else "unauthorized"
+# A refused message and a full one are answers of a sink that is well.
+_STATUS: Mapping[Delivery, str] = MappingProxyType(
+    {
+        Delivery.DELIVERED: "ok",
+        Delivery.RATE_LIMITED: "ok",
+        Delivery.REJECTED: "ok",
+        Delivery.NOT_SENT: "unreachable",
+        Delivery.AMBIGUOUS: "unreachable",
+        Delivery.UNAUTHORIZED: "unauthorized",
+        Delivery.GONE: "unauthorized",
+    }
+)
+_WORSE = ("not_configured", "available", "unreachable", "unauthorized")

@@ -1,132 +1,134 @@
-"""One POST, and what came of it in one of seven words. No redirects, no retries, no secrets."""
+"""One POST, and what came of it. No redirects, no retries, no proxies, no cookies, no secrets."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+import ipaddress
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from receiver import __version__
 from receiver.clock import Clock
 from receiver.controller.ports import Delivery, Receipt
+from receiver.notify.answers import Answer, Judge, retry_after
 
-TOTAL, CONNECT = 10.0, 5.0
-ANSWER = 8192
-LONGEST_WAIT = 600.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What the other side said, its body cut to what is ever looked at."""
-
-    status: int
-    text: str
-    retry_after: float | None
+CONNECT, TOTAL = 5.0, 10.0
+# Bytes of an answer that are read: no answer of theirs that means anything is longer.
+READ = 8 * 1024
+NO_URL = "the secret is no valid https URL"
 
 
-Judge = Callable[[Answer], Receipt]
+def acceptable(url: str) -> bool:
+    """Return whether secrets may be sent there: https, or http on this machine (tests, demo)."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme != "http":
+            return parts.scheme == "https" and bool(host) and parts.port != 0
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def open_session() -> aiohttp.ClientSession:
+    """Return a session that does nothing of its own accord.
+
+    One connection for each message: on a kept one that the other side has just closed, nobody knows
+    whether the message was read.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(force_close=True),
+        timeout=aiohttp.ClientTimeout(total=TOTAL, connect=CONNECT, sock_connect=CONNECT),
+        headers={
+            "User-Agent": f"rollback-receiver/{__version__}",
+            "Accept-Encoding": "identity",
+        },
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+    )
 
 
 class Transport:
-    """Posts JSON."""
+    """Posts JSON, each time once."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self, clock: Clock, session: Callable[[], aiohttp.ClientSession] = open_session
+    ) -> None:
         self._clock = clock
+        self._make = session
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
-    async def post(self, url: str, body: dict[str, Any], judge: Judge) -> Receipt:
-        """Send once and judge the answer.
+    async def post(self, url: str, body: Mapping[str, Any], judge: Judge) -> Receipt:
+        """Send `body` and judge the answer. Raises nothing for what the other side does.
 
-        The detail of a receipt names the kind of error and never the URL, which is a secret here.
+        `detail` is a status or the name of an error, a word of the vendor's, and the host: never
+        the URL, the body or the text of an error, which hold secrets.
         """
-        try:
-            async with self._open().post(url, json=body, allow_redirects=False) as response:
-                read = await response.content.read(ANSWER)
-                wait = retry_after(response.headers.get("Retry-After"), self._clock.now())
-                text = read.decode("utf-8", "replace").strip()
-                return judge(Answer(status=response.status, text=text, retry_after=wait))
-        except (aiohttp.InvalidURL, ValueError):
-            return Receipt(delivery=Delivery.UNAUTHORIZED, detail="the URL is not valid")
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return Receipt(delivery=Delivery.NOT_SENT, detail=type(error).__name__)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return Receipt(delivery=Delivery.AMBIGUOUS, detail=type(error).__name__)
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                timeout=aiohttp.ClientTimeout(total=TOTAL, connect=CONNECT),
-                headers={"User-Agent": f"rollback-receiver/{__version__}"},
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                auto_decompress=False,
+        if self._closed:
+            return Receipt(delivery=Delivery.NOT_SENT, detail="we are shutting down")
+        if not acceptable(url):
+            return Receipt(
+                delivery=Delivery.UNAUTHORIZED, detail="the URL is not a valid https URL"
             )
-        return self._session
+        host = urlsplit(url).hostname
+        try:
+            answer = await self._exchange(url, body)
+        except (aiohttp.InvalidURL, UnicodeError):
+            return Receipt(
+                delivery=Delivery.UNAUTHORIZED, detail="the URL is not a valid https URL"
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            # No connection (DNS, TCP, TLS): no byte of the message left.
+            return _failed(Delivery.NOT_SENT, error, host)
+        except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold the URL
+            return _failed(Delivery.AMBIGUOUS, error, host)
+        verdict = judge(answer)
+        said = " ".join(part for part in (str(answer.status), verdict.word) if part)
+        return Receipt(
+            delivery=verdict.delivery,
+            detail=f"{said} from {host}",
+            retry_after=verdict.retry_after,
+        )
+
+    async def _exchange(self, url: str, body: Mapping[str, Any]) -> Answer:
+        if self._session is None:
+            self._session = self._make()
+        async with self._session.post(url, json=body, allow_redirects=False) as response:
+            text = await _beginning(response)
+            return Answer(
+                status=response.status,
+                text=text.decode("utf-8", "replace"),
+                retry_after=retry_after(response.headers.get("Retry-After"), self._clock.now()),
+            )
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; nothing is sent from now on."""
+        self._closed = True
         if self._session is not None:
             await self._session.close()
 
 
-def retry_after(text: str | None, now: datetime) -> float | None:
-    """Read `Retry-After` (RFC 9110, 10.2.3): seconds, also with a fraction, or an HTTP date."""
-    if not text:
-        return None
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Return up to `READ` bytes of the body; what was read when it broke off.
+
+    The status came whole, and for all but Slack's 200 it says what the body would.
+    """
+    read = b""
     try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(text)
-        except ValueError:
-            return None
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        seconds = (aware - now).total_seconds()
-    if seconds != seconds:  # noqa: PLR0124 - NaN
-        return None
-    return min(max(seconds, 0.0), LONGEST_WAIT)
+        while len(read) < READ:
+            piece = await response.content.read(READ - len(read))
+            if not piece:
+                break
+            read += piece
+        else:
+            # There may be more: not for us to wait for.
+            response.close()
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return b""
+    return read
 
 
-def slack(answer: Answer) -> Receipt:
-    """Judge an incoming webhook's answer (docs.slack.dev, handling errors)."""
-    status = answer.status
-    if status == 200:  # noqa: PLR2004 - HTTP
-        # A captive portal answers 200, too: only Slack says exactly this.
-        said = Delivery.DELIVERED if answer.text == "ok" else Delivery.AMBIGUOUS
-    elif status == 403:  # noqa: PLR2004 - HTTP
-        said = Delivery.UNAUTHORIZED
-    elif status in (404, 410):
-        said = Delivery.GONE
-    else:
-        said = _usual(status)
-    return _receipt(said, answer)
-
-
-def pagerduty(answer: Answer) -> Receipt:
-    """Judge an Events API v2 answer: 202 is taken, 400 never will be."""
-    if answer.status == 202:  # noqa: PLR2004 - HTTP
-        return _receipt(Delivery.DELIVERED, answer)
-    if answer.status in (401, 403):
-        return _receipt(Delivery.UNAUTHORIZED, answer)
-    return _receipt(_usual(answer.status), answer)
-
-
-def _usual(status: int) -> Delivery:
-    if status == 429:  # noqa: PLR2004 - HTTP
-        return Delivery.RATE_LIMITED
-    if status in (400, 413, 422):
-        return Delivery.REJECTED
-    # Of a 2xx or 3xx that is not theirs, and of a 5xx, nobody knows what became.
-    return Delivery.AMBIGUOUS if status < 400 or status >= 500 else Delivery.UNAUTHORIZED  # noqa: PLR2004
-
-
-def _receipt(delivery: Delivery, answer: Answer) -> Receipt:
-    words = answer.text.split()
-    said = words[0][:40] if len(words) == 1 and words[0].isidentifier() else ""
-    return Receipt(
-        delivery=delivery,
-        detail=f"{answer.status} {said}".strip(),
-        retry_after=answer.retry_after,
-    )
+def _failed(delivery: Delivery, error: Exception, host: str | None) -> Receipt:
+    return Receipt(delivery=delivery, detail=f"{type(error).__name__} at {host}")

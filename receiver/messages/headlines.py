@@ -1,0 +1,138 @@
+"""The state of a story in words: what happened, whether it is well now, what to do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from receiver.messages.story import Story
+from receiver.reasons import Reason, about
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What one state says. The icon never stands alone; an empty `to_do` is left out."""
+
+    icon: str
+    words: str
+    now: str
+    to_do: str = ""
+
+
+_BY_HAND = "Look at it now, and roll back by hand if it is this release."
+
+HEADLINES: Mapping[str, Headline] = MappingProxyType(
+    {
+        "settling": Headline(
+            "🟡",
+            "ROLLBACK PENDING",
+            "Nothing is changed yet: other alerts get a moment to show themselves.",
+        ),
+        "applying": Headline("🟡", "ROLLBACK PENDING", "The rollback is about to be sent."),
+        "following": Headline(
+            "🔄",
+            "ROLLING BACK",
+            "The earlier revision is being rolled out.",
+            "Nothing yet. The outcome follows.",
+        ),
+        "verifying": Headline(
+            "🔄",
+            "ROLLED BACK, verifying",
+            "The earlier revision is rolled out. Whether it helped is not known yet.",
+            "Nothing yet. The outcome follows.",
+        ),
+        "recovered": Headline(
+            "✅",
+            "RECOVERED after rollback",
+            "The alert resolved after the rollback.",
+            "Mend the release before it is rolled out again.",
+        ),
+        "unconfirmed": Headline(
+            "❔",
+            "ROLLED BACK, recovery unconfirmed",
+            "The rollback is complete, but the alert vanished without resolving.",
+            "See for yourself whether it is well: a silence or a dead Prometheus hides the truth.",
+        ),
+        "did_not_help": Headline(
+            "🚨",
+            "ROLLBACK DID NOT HELP",
+            "The rollback is complete, and the alert still fires.",
+            "Look for another cause. Nothing more is rolled back by itself.",
+        ),
+        "rollout_failed": Headline(
+            "🚨",
+            "ROLLBACK FAILED",
+            "The earlier revision did not become ready.",
+            "Look at its pods now. Nothing more is done by itself.",
+        ),
+        "refused": Headline(
+            "⛔",
+            "NOT ROLLED BACK",
+            "Nothing was changed, and nothing will be for this alert.",
+            _BY_HAND,
+        ),
+        "resolved_by_itself": Headline(
+            "✅",
+            "RESOLVED BY ITSELF, nothing rolled back",
+            "The alert resolved before anything was changed.",
+        ),
+        "superseded": Headline(
+            "⏭️",
+            "ROLLBACK SUPERSEDED",
+            "Somebody else changed the Deployment; it is left to them.",
+            "Make sure that this somebody is at it.",
+        ),
+        "gone": Headline(
+            "🚨",
+            "DEPLOYMENT GONE during a rollback",
+            "The Deployment no longer exists.",
+            "Find out who deleted it, and whether that was meant.",
+        ),
+        "firing": Headline("🔔", "ALERT", "The alert fires. It asks for no rollback."),
+        "resolved": Headline("✅", "RESOLVED", "The alert resolved."),
+        "failing": Headline(
+            "🚨",
+            "ROLLBACK RECEIVER IS FAILING",
+            "Alerts arrive, but nothing can be decided or written down.",
+            "Watch the releases by hand until this is mended.",
+        ),
+        "shadow": Headline(
+            "👻",
+            "WOULD ROLL BACK (shadow mode)",
+            "Nothing was changed: shadow mode only says what it would do.",
+            _BY_HAND,
+        ),
+    }
+)
+
+# What ends well closes the alert at a pager. A superseded incident does not: somebody else changed
+# the Deployment, which does not mean that it is well.
+RESOLVING = frozenset({"recovered", "resolved", "resolved_by_itself"})
+
+
+def headline(story: Story) -> Headline:
+    """Return what the state of `story` says; a state of a newer version says its own name."""
+    words = story.state.replace("_", " ").upper()
+    return HEADLINES.get(story.state) or Headline("🔔", words, "See the detail below.")
+
+
+def step(story: Story) -> str:
+    """Return the revisions as `r42 → r41`, as far as they are known, else ""."""
+    if story.bad is None:
+        return ""
+    if story.good is None:
+        return f"r{story.bad.number}"
+    return f"r{story.bad.number} → r{story.good.number}"
+
+
+def place(story: Story) -> str:
+    """Return namespace, Deployment and cluster, as far as they are known, else "". Untrusted."""
+    name = "/".join(part for part in (story.namespace, story.deployment) if part)
+    return f"{name} ({story.cluster})" if name and story.cluster else name or story.cluster
+
+
+def sentence(story: Story) -> str:
+    """Return the sentence of the reason, "" where it says nothing more than the state does.
+
+    `rolled_back` is the reason of every incident that was acted upon, whatever came of it.
+    """
+    return "" if story.reason is Reason.ROLLED_BACK else about(story.reason).text
