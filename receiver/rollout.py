@@ -39,6 +39,7 @@ RESTARTED = "kubectl.kubernetes.io/restartedAt"
 TRACK_DEFAULT = "stable"
 # The API server's default of spec.progressDeadlineSeconds; MaxInt32 means "no deadline".
 DEADLINE_DEFAULT, DEADLINE_NONE = 600, 2**31 - 1
+_DIGITS = 18
 
 # What a GitOps controller leaves on what it owns: (annotation or label, key).
 _GITOPS = (
@@ -180,8 +181,8 @@ def read(deployment: Obj, replicasets: Iterable[Obj]) -> Rollout:
 def _revision(replicaset: Obj) -> Revision | None:
     meta = replicaset["metadata"]
     annotations: dict[str, str] = meta.get("annotations") or {}
-    number = annotations.get(NUMBER, "")
-    if not number.isdecimal():
+    number = _number(annotations.get(NUMBER, ""))
+    if number is None:
         return None
     template = pure(replicaset["spec"]["template"])
     labels = meta.get("labels") or {}
@@ -191,8 +192,8 @@ def _revision(replicaset: Obj) -> Revision | None:
         hash=labels.get(HASH, ""),
         name=meta["name"],
         uid=meta["uid"],
-        number=int(number),
-        history=tuple(int(text) for text in history if text.strip().isdecimal()),
+        number=number,
+        history=tuple(n for text in history if (n := _number(text.strip())) is not None),
         created_at=datetime.fromisoformat(meta["creationTimestamp"]).astimezone(UTC),
         images=images_of(template),
         cause=annotations.get(CAUSE, ""),
@@ -200,6 +201,12 @@ def _revision(replicaset: Obj) -> Revision | None:
         annotations=annotations,
         template=template,
     )
+
+
+def _number(text: str) -> int | None:
+    """Read a revision number: anybody may edit it, and the controller's is of 64 bits."""
+    readable = text.isascii() and text.isdecimal() and len(text) <= _DIGITS
+    return int(text) if readable else None
 
 
 def _progressing(status: Obj) -> Progressing | None:
@@ -301,13 +308,6 @@ def left_by_undo(rollout: Rollout) -> frozenset[str]:
         for revision in rollout.revisions
         if activations.get(revision.number + 1, revision.code) != revision.code
     )
-
-
-def predecessor(rollout: Rollout) -> Revision | None:
-    """Return the highest revision below the current one that is other code."""
-    if rollout.current is None:
-        return None
-    return next((r for r in rollout.revisions if r.code != rollout.current.code), None)
 
 
 def destination(rollout: Rollout, excluded: Collection[str]) -> Revision | None:
