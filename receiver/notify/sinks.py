@@ -1,9 +1,8 @@
 """The sinks of the configuration: which there are, what each says, how fast, how each is."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TypeAlias
 
 from receiver import messages
 from receiver.clock import Clock
@@ -11,10 +10,8 @@ from receiver.controller.ports import Delivery, Receipt
 from receiver.messages import RESOLVING, Story
 from receiver.notify import answers
 from receiver.notify.pace import Pace
-from receiver.notify.settings import Kind, SinkSettings
+from receiver.notify.sink import Kind, Sink
 from receiver.notify.transport import Transport
-
-Observe: TypeAlias = Callable[[str, Delivery, float], None]
 
 # Burst, and seconds for each further message. Slack: about one a second and channel, short bursts
 # tolerated (https://docs.slack.dev/apis/web-api/rate-limits). PagerDuty: about 120 events a minute
@@ -37,22 +34,24 @@ class Sinks:
     """Implements `receiver.controller.ports.Outbox`.
 
     `routes` are names of sinks by severity, and `default`. `observe` hears of every message that
-    was sent: the sink, what came of it, and how many seconds it took.
+    was sent: the sink, and what came of it; `observe_seconds` also how long that took.
     """
 
     def __init__(
         self,
-        sinks: Iterable[SinkSettings],
+        sinks: Mapping[str, Sink],
         routes: Mapping[str, tuple[str, ...]],
         clock: Clock,
+        observe: Callable[[str, Delivery], None] | None = None,
         *,
-        observe: Observe | None = None,
+        observe_seconds: Callable[[str, Delivery, float], None] | None = None,
         transport: Transport | None = None,
     ) -> None:
-        self._sinks = {sink.name: sink for sink in sinks}
+        self._sinks = dict(sinks)
         self._routes = dict(routes)
         self._clock = clock
         self._observe = observe
+        self._observe_seconds = observe_seconds
         self._transport = transport or Transport(clock)
         now = clock.monotonic()
         self._paces = {name: Pace(*PACES[sink.kind], now) for name, sink in self._sinks.items()}
@@ -96,12 +95,14 @@ class Sinks:
         self._last[sink] = receipt.delivery
         self._note(known, story, receipt.delivery)
         if self._observe is not None:
-            self._observe(sink, receipt.delivery, ended - began)
+            self._observe(sink, receipt.delivery)
+        if self._observe_seconds is not None:
+            self._observe_seconds(sink, receipt.delivery, ended - began)
         return receipt
 
-    async def _send(self, sink: SinkSettings, story: Story) -> Receipt:
+    async def _send(self, sink: Sink, story: Story) -> Receipt:
         """Send the whole message; what is refused for what it says, once more as a plain one."""
-        secret = sink.secret()
+        secret = sink.secret.read()
         if not secret:
             return Receipt(delivery=Delivery.UNAUTHORIZED, detail="the secret is missing or empty")
         receipt = await self._post(sink, secret, story, plain=False)
@@ -109,7 +110,7 @@ class Sinks:
             return await self._post(sink, secret, story, plain=True)
         return receipt
 
-    async def _post(self, sink: SinkSettings, secret: str, story: Story, *, plain: bool) -> Receipt:
+    async def _post(self, sink: Sink, secret: str, story: Story, *, plain: bool) -> Receipt:
         if sink.kind is Kind.SLACK:
             message = messages.slack_plain(story) if plain else messages.slack(story)
             return await self._transport.post(secret, message, answers.slack)
@@ -119,7 +120,7 @@ class Sinks:
         url = sink.endpoint.rstrip("/") + "/v2/enqueue"
         return await self._transport.post(url, {"routing_key": secret} | event, answers.pagerduty)
 
-    def _note(self, sink: SinkSettings, story: Story, delivery: Delivery) -> None:
+    def _note(self, sink: Sink, story: Story, delivery: Delivery) -> None:
         """Remember whether an alert may be open at a pager that never said so."""
         if sink.kind is not Kind.PAGERDUTY:
             return
@@ -147,7 +148,7 @@ class Sinks:
             kind = "slack" if sink.kind is Kind.SLACK else "pagerduty"
             word = self.status(name)
             if word == "unknown":
-                word = "ok" if sink.secret() else "unauthorized"
+                word = "ok" if sink.secret.read() else "unauthorized"
             word = "available" if word == "ok" else word
             words[kind] = max(words[kind], word, key=_WORSE.index)
         return words
