@@ -103,6 +103,8 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 def _moment(value: Any) -> datetime | None:
     """Read a time to the microsecond, as UTC. Go's zero time ("not set") is None."""
+    if value is None:
+        return None
     found = _RFC3339.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError("is no RFC 3339 time")
@@ -217,8 +219,7 @@ def fingerprint(labels: Mapping[str, str]) -> str:
 
 # --- what an alert says
 
-_DAY_MS = 86_400_000
-_UNITS_MS = {"y": 365 * _DAY_MS, "w": 7 * _DAY_MS, "d": _DAY_MS, "h": 3_600_000, "m": 60_000}
+_UNITS_MS = {"y": 31_536_000_000, "w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000}
 _UNITS_MS |= {"s": 1_000, "ms": 1}
 _DURATION = re.compile("".join(rf"(?:([0-9]{{1,20}}){unit})?" for unit in _UNITS_MS))
 _LONGEST_MS = (2**63 - 1) // 1_000_000  # Go counts nanoseconds in 63 bits
@@ -316,9 +317,8 @@ _ESCAPES = {"n": "\n", '"': '"', "\\": "\\"}
 def matcher(text: str) -> Matcher:
     r"""Read one matcher: `team="a"`, `team=~a|b`, `"a.b"!=c` (alertmanager pkg/labels/parse.go).
 
-    Escapes are `\\`, `\"` and `\n`, in quotes or not; any other backslash stands for itself.
-    Stricter than amtool: a value with a comma or brace has to be quoted, since that is mostly two
-    matchers in one. Raises `ValueError`, also for a pattern that cannot be used: see `fits`.
+    Escapes are `\\`, `\"` and `\n`, quoted or not. Stricter than amtool: a value with a comma or
+    brace has to be quoted. Raises `ValueError`, also for a pattern that is of no use: see `fits`.
     """
     found = _MATCHER.fullmatch(text)
     if found is None:
