@@ -101,23 +101,18 @@ class Metrics:
         phases: Iterable[str],
         sinks: Iterable[str] = (),
         deliveries: Iterable[str] = (),
-        routes: Iterable[tuple[str, str]] = (),
-        rejections: Iterable[str] = (),
         calls: Iterable[tuple[str, str]] = (),
     ) -> None:
         """Register everything, and make every series there will be.
 
-        `reasons`: each Reason. `phases`: the final ones. `routes`: (route, code) that can be
-        answered. `rejections`: the reasons of errors over HTTP. `calls`: (verb, resource) asked of
-        the Kubernetes API.
+        `reasons`: each Reason. `phases`: the final ones. `calls`: (verb, resource) asked of the
+        Kubernetes API. What can be asked over HTTP is for `foresee`.
         """
         for name, kind, labels, meaning in METRICS:
             setattr(self, name, _make(registry, name, kind, labels, meaning))
         calls, deliveries = tuple(calls), tuple(deliveries)
-        self._rejections = frozenset(rejections)
+        self._rejections: frozenset[str] = frozenset()
         sets: Mapping[Counter | Gauge | Histogram, Iterable[tuple[str, ...]]] = {
-            self.http_requests_total: routes,
-            self.http_rejections_total: ((each,) for each in (*sorted(self._rejections), OTHER)),
             self.alerts_received_total: ((each,) for each in STATUSES),
             self.decisions_total: ((each,) for each in reasons),
             self.rollbacks_total: ((each,) for each in phases),
@@ -131,10 +126,19 @@ class Metrics:
         for metric, label_sets in sets.items():
             for labels in label_sets:
                 metric.labels(*labels)
+        self.foresee((), ())
         self.build_info.labels(version).set(1)
         for name in _UNCOUNTED:
             # 0 would say that all is well before anybody has looked.
             getattr(self, name).set(math.nan)
+
+    def foresee(self, routes: Iterable[tuple[str, str]], rejections: Iterable[str]) -> None:
+        """Make the series of HTTP: (route, code) that can be answered, and reasons of errors."""
+        for route, code in routes:
+            self.http_requests_total.labels(route, code)
+        self._rejections |= frozenset(str(each) for each in rejections)
+        for reason in (*sorted(self._rejections), OTHER):
+            self.http_rejections_total.labels(reason)
 
     def rejected(self, reason: str) -> None:
         """Count one request that was answered with an error; an unforeseen reason is `other`."""

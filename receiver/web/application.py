@@ -1,342 +1,249 @@
-"""The routes. Order of work on each request: path, method, who, size, read, parse."""
+"""The application: path, method, who, size, read, parse; and every error as one kind of answer."""
 
 import functools
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from html import escape
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeAlias
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from receiver import __version__
-from receiver import alerts as al
-from receiver.clock import Clock
-from receiver.controller.answers import Person, Sender, Service
-from receiver.errors import Broken, Rejected, TryAgain
-from receiver.telemetry import Metrics
-from receiver.web import body
-from receiver.web.auth import Credentials, People
-from receiver.web.wish import why, wish
+from receiver.errors import Broken, Rejected, TryAgain, Unavailable
+from receiver.reasons import Reason
+from receiver.web.routes import (
+    PUBLIC,
+    REASON,
+    ROUTES,
+    Answers,
+    ForPerson,
+    ForSender,
+    Open,
+    Route,
+    Web,
+    target,
+)
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-ForSender: TypeAlias = Callable[[web.Request, Sender], Awaitable[web.Response]]
-ForPerson: TypeAlias = Callable[[web.Request, Person], Awaitable[web.Response]]
 
-PUBLIC = frozenset({"/", "/health", "/ready", "/metrics"})
-SMALL_BODY = 64 * 1024
-RETRY_AFTER = "5"
+WEBHOOK = "/api/v1/alerts"
+UNKNOWN_ROUTE = "none"
+RETRY_AFTER, LONGEST_RETRY_AFTER = 5.0, 300.0
 GUARDED = "guarded_by"
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """`body` in bytes, `seconds` for reading it."""
-
-    body: int = 32 * 2**20
-    seconds: float = 10.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Web:
-    """What the application is made of."""
-
-    service: Service
-    credentials: Credentials
-    people: People
-    limits: Limits
-    clock: Clock
-    metrics: Metrics
-    registry: CollectorRegistry
-    log: Any
-    ids: Callable[[], str]
+# The reasons of our own errors; to these come those of `receiver.reasons`.
+REJECTIONS: tuple[str, ...] = (
+    "bad_alert",
+    "bad_field",
+    "bad_request",
+    "broken",
+    "busy",
+    "compressed",
+    "forbidden",
+    "http_error",
+    "idempotency_key_reused",
+    "incomplete_body",
+    "internal",
+    "invalid_target",
+    "method_not_allowed",
+    "not_a_webhook",
+    "not_found",
+    "not_json",
+    "not_ready",
+    "target_not_found",
+    "too_large",
+    "too_slow",
+    "try_again",
+    "unauthorized",
+    "unsupported_version",
+)
 
 
 def application(parts: Web) -> web.Application:
-    """Return the aiohttp application."""
-    routes = _Routes(parts)
-    app = web.Application(middlewares=[_errors(parts)])
-    deployment = "/api/v1/deployments/{namespace}/{name}"
-    table: tuple[tuple[str, str, Handler], ...] = (
-        ("GET", "/", routes.index),
-        ("GET", "/health", routes.health),
-        ("GET", "/ready", routes.ready),
-        ("GET", "/metrics", routes.metrics),
-        ("POST", "/api/v1/alerts", routes.for_sender(routes.alerts)),
-        ("GET", "/api/v1/deployments", routes.for_person("get", routes.deployments)),
-        ("GET", deployment, routes.for_person("get", routes.deployment)),
-        ("POST", deployment + "/rollback", routes.for_person("patch", routes.rollback)),
-        ("POST", deployment + "/pause", routes.for_person("patch", routes.pause)),
-        ("POST", deployment + "/resume", routes.for_person("patch", routes.resume)),
-        (
-            "POST",
-            deployment + "/revisions/{hash}/clear",
-            routes.for_person("patch", routes.clear),
-        ),
-        ("GET", "/api/v1/incidents", routes.for_person("get", routes.incidents)),
-        ("GET", "/api/v1/incidents/{id}", routes.for_person("get", routes.incident)),
-        ("GET", "/api/v1/stop", routes.for_person("get", routes.stopped)),
-        ("PUT", "/api/v1/stop", routes.for_person("patch", routes.stop)),
-        ("DELETE", "/api/v1/stop", routes.for_person("patch", routes.start)),
-    )
-    for method, path, handler in table:
+    """Return the aiohttp application. Serve it with `runner`, which knows how."""
+    answers = Answers(parts)
+    app = web.Application(middlewares=[_Errors(parts).middleware])
+    guard = _Guard(parts)
+    for route in ROUTES:
+        handler = guard.guarded(route, answers)
         # aiohttp would ask for the body (100 Continue) before anybody has looked at the caller.
-        app.router.add_route(method, path, handler, expect_handler=_no_hurry)
+        app.router.add_route(route.method, route.path, handler, expect_handler=_no_hurry)
+    parts.metrics.foresee(series(), (*REJECTIONS, *Reason))
     return app
+
+
+def runner(app: web.Application, *, drain: float) -> web.AppRunner:
+    """Return what serves the application; `drain` seconds for requests in flight at the end."""
+    return web.AppRunner(
+        app,
+        access_log=None,  # it halves the throughput; the counters say more
+        # A webhook that was accepted is finished even if its sender has gone.
+        handler_cancellation=False,
+        shutdown_timeout=drain,
+        auto_decompress=False,
+        # A body that nobody reads is discarded for so long: closing at once would reset the
+        # connection, and its sender would never see the 401 or 413.
+        lingering_time=2.0,
+        # Also the limit for sending the header of a request; the default is an hour.
+        keepalive_timeout=75.0,
+    )
+
+
+def series() -> Iterator[tuple[str, str]]:
+    """Return each (route, code) that can be answered: the label sets of `http_requests_total`."""
+    for path in dict.fromkeys(route.path for route in ROUTES):
+        codes = {code for route in ROUTES if route.path == path for code in route.codes}
+        yield from ((path, str(code)) for code in sorted(codes))
+    yield from ((UNKNOWN_ROUTE, code) for code in ("404", "405"))
 
 
 async def _no_hurry(_: web.Request) -> None:
     """Leave the 100 Continue to whoever reads the body."""
 
 
-def _errors(parts: Web) -> Any:
-    """Return the middleware: every error becomes JSON, every answer is counted."""
+class _Guard:
+    """Lets a request through to its answer, or not: the one way in for every route."""
 
-    @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def __init__(self, parts: Web) -> None:
+        self._parts = parts
+        self._unusable: dict[str, tuple[str, ...]] = {}
+
+    def guarded(self, route: Route, answers: Answers) -> Handler:
+        """Return the handler of a route, behind its guard."""
+        if isinstance(route, Open):
+            return functools.partial(self._open, route, answers)
+        if isinstance(route, ForSender):
+            handler = functools.partial(self._for_sender, route, answers)
+        else:
+            handler = functools.partial(self._for_person, route, answers)
+        setattr(handler, GUARDED, type(route).__name__)
+        return handler
+
+    async def _open(self, route: Open, answers: Answers, request: web.Request) -> web.Response:
+        return await route.answer(answers, request)
+
+    async def _for_sender(
+        self, route: ForSender, answers: Answers, request: web.Request
+    ) -> web.Response:
+        credentials = self._parts.credentials
+        sender = credentials.sender(_authorization(request))
+        if sender is None:
+            raise self._unknown("webhook", credentials.unusable())
+        return await route.answer(answers, request, sender)
+
+    async def _for_person(
+        self, route: ForPerson, answers: Answers, request: web.Request
+    ) -> web.Response:
+        people = self._parts.people
+        person = await people.identify(_authorization(request))
+        if person is None:
+            raise self._unknown("people", people.unusable())
+        if not await people.may(person, route.verb, *target(request)):
+            text = "this token is not good for that"
+            raise Rejected(text, status=403, reason="forbidden")
+        return await route.answer(answers, request, person)
+
+    def _unknown(self, realm: str, unusable: tuple[str, ...]) -> Rejected:
+        """Count a request without a valid credential; say once which files are to blame."""
+        self._parts.metrics.auth_failures_total.labels(realm).inc()
+        if unusable != self._unusable.get(realm, ()):
+            self._parts.log.error("tokens_unusable", realm=realm, files=unusable)
+            self._unusable[realm] = unusable
+        return Rejected("no valid credential", status=401, reason="unauthorized")
+
+
+def _authorization(request: web.Request) -> str:
+    """Return the one `Authorization` header; of several none is believed."""
+    found = request.headers.getall("Authorization", [])
+    return found[0] if len(found) == 1 else ""
+
+
+class _Errors:
+    """Makes JSON of every error, and counts every answer."""
+
+    def __init__(self, parts: Web) -> None:
+        self._parts = parts
+        self._at_work = 0
+
+    @property
+    def middleware(self) -> Any:
+        """Return the aiohttp middleware."""
+
+        @web.middleware
+        async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._answer(request, handler)
+
+        return middleware
+
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         route = _route_of(request)
+        self._at_work += 1
         try:
-            response = await handler(request)
-        except web.HTTPException as error:
-            reason = "not_found" if error.status == 404 else "method_not_allowed"  # noqa: PLR2004
-            response = _error(error.status, reason, str(error.reason))
-            if "Allow" in error.headers:
-                response.headers["Allow"] = error.headers["Allow"]
-        except Rejected as error:
+            if self._at_work > self._parts.limits.requests and route not in PUBLIC:
+                response: web.StreamResponse = _error(503, "busy", "too many requests at a time")
+            else:
+                response = await handler(request)
+        except Exception as error:  # noqa: BLE001 - each becomes an answer, and is told once
+            response = self._of(error, route)
+        finally:
+            self._at_work -= 1
+        self._count(response, route)
+        response.headers["Server"] = "rollback-receiver"
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        if request.can_read_body and not request.content.is_eof():
+            # Its body was not read, so nothing more can come over this connection.
+            response.force_close()
+        return response
+
+    def _of(self, error: Exception, route: str) -> web.Response:
+        """Return the answer to an error: who must move decides on the status."""
+        parts = self._parts
+        if isinstance(error, web.HTTPException):
+            return _of_aiohttp(error)
+        if isinstance(error, Rejected):
             response = _error(error.status, str(error.reason), str(error))
             if error.status == 401:  # noqa: PLR2004 - HTTP
                 response.headers["WWW-Authenticate"] = 'Bearer realm="rollback-receiver"'
-        except TryAgain as error:
-            parts.log.warning("request_postponed", route=route, error=str(error)[:300])
-            response = _error(503, "try_again", "not possible right now")
-        except Broken as error:
-            parts.log.warning("request_failed", route=route, error=str(error)[:300])
-            response = _error(503, "broken", "a person must look: see the log")
-        except Exception:
-            id_ = parts.ids()
-            parts.log.exception("request_broke", route=route, id=id_)
-            response = _error(503 if route == "/api/v1/alerts" else 500, "internal", f"id {id_}")
-        if response.status >= 400:  # noqa: PLR2004 - HTTP
-            reason = response.headers.get("X-Reason", "refused")
-            parts.metrics.http_rejections_total.labels(reason).inc()
-        parts.metrics.http_requests_total.labels(route, str(response.status)).inc()
-        return response
+            return response
+        id_ = parts.ids()
+        # Alertmanager gives a 4xx up and repeats a 5xx; 503 is the one that means "later".
+        broken = 503 if route == WEBHOOK else 500
+        if isinstance(error, TryAgain):
+            parts.log.warning("request_postponed", route=route, id=id_, error=str(error)[:300])
+            seconds = error.retry_after if isinstance(error, Unavailable) else None
+            return _error(503, "try_again", f"not possible right now ({id_})", seconds)
+        if isinstance(error, Broken):
+            parts.log.error("request_failed", route=route, id=id_, error=str(error)[:300])
+            return _error(broken, "broken", f"a person must look at the log ({id_})")
+        parts.log.error("request_broke", route=route, id=id_, exc_info=error)
+        return _error(broken, "internal", f"an unexpected error, see the log ({id_})")
 
-    return middleware
+    def _count(self, response: web.StreamResponse, route: str) -> None:
+        metrics = self._parts.metrics
+        if response.status >= 400:  # noqa: PLR2004 - HTTP
+            metrics.rejected(response.get(REASON, "http_error"))
+        metrics.http_requests_total.labels(route, str(response.status)).inc()
 
 
 def _route_of(request: web.Request) -> str:
     resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "none"
+    return resource.canonical if resource is not None else UNKNOWN_ROUTE
 
 
-def _error(status: int, reason: str, message: str) -> web.Response:
-    headers = {"X-Reason": reason}
+_REASONS = {404: "not_found", 405: "method_not_allowed"}
+
+
+def _of_aiohttp(error: web.HTTPException) -> web.Response:
+    response = _error(error.status, _REASONS.get(error.status, "http_error"), str(error.reason))
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
+
+
+def _error(
+    status: int, reason: str, message: str, retry_after: float | None = None
+) -> web.Response:
+    response = web.json_response({"error": {"reason": reason, "message": message}}, status=status)
+    response[REASON] = reason
     if status == 503:  # noqa: PLR2004 - HTTP
-        headers["Retry-After"] = RETRY_AFTER
-    body_ = {"error": {"reason": reason, "message": message}}
-    return web.json_response(body_, status=status, headers=headers)
-
-
-class _Routes:
-    """The handlers."""
-
-    def __init__(self, parts: Web) -> None:
-        self._parts = parts
-
-    # --- who may
-
-    def for_sender(self, handler: ForSender) -> Handler:
-        """Let only those in who may post alerts."""
-
-        @functools.wraps(handler)
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            header = request.headers.get("Authorization", "")
-            sender = self._parts.credentials.sender(header)
-            if sender is None:
-                raise self._unknown("webhook")
-            return await handler(request, sender)
-
-        setattr(guarded, GUARDED, "webhook")
-        return guarded
-
-    def for_person(self, verb: str, handler: ForPerson) -> Handler:
-        """Let only people in who may do this to the Deployment of the path."""
-
-        @functools.wraps(handler)
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            people = self._parts.people
-            person = await people.identify(request.headers.get("Authorization", ""))
-            if person is None:
-                raise self._unknown("people")
-            namespace, name = _target(request)
-            if not await people.may(person, verb, namespace, name):
-                raise Rejected("not allowed here", status=403, reason="forbidden")
-            return await handler(request, person)
-
-        setattr(guarded, GUARDED, "people")
-        return guarded
-
-    def _unknown(self, realm: str) -> Rejected:
-        self._parts.metrics.auth_failures_total.labels(realm).inc()
-        return Rejected("no valid credential", status=401, reason="unauthorized")
-
-    # --- Alertmanager
-
-    async def alerts(self, request: web.Request, sender: Sender) -> web.Response:
-        """Take a webhook."""
-        parts = self._parts
-        dry_run = _flag(request, "dry_run")
-        limits = parts.limits
-        payload = al.parse(await body.read(request, limit=limits.body, seconds=limits.seconds))
-        answers = await parts.service.receive(payload, sender, dry_run=dry_run)
-        if not dry_run:
-            for alert in payload.alerts:
-                parts.metrics.alerts_received_total.labels(alert.status).inc()
-            parts.metrics.truncated_alerts_total.inc(payload.truncated)
-            now = parts.clock.now().timestamp()
-            parts.metrics.last_webhook_timestamp_seconds.set(now)
-        if payload.truncated:
-            parts.log.warning("alerts_truncated", group=payload.group_key, cut=payload.truncated)
-        found = [asdict(answer) for answer in answers]
-        return web.json_response({"alerts": found, "truncated": payload.truncated})
-
-    # --- people
-
-    async def rollback(self, request: web.Request, person: Person) -> web.Response:
-        """Roll back by hand."""
-        namespace, name = _target(request)
-        text = await self._small(request)
-        wanted = wish(text, request.headers.get("Idempotency-Key"))
-        outcome = await self._parts.service.rollback(namespace, name, wanted, person)
-        headers = {}
-        if "error" in outcome.body:
-            headers["X-Reason"] = str(outcome.body["error"]["reason"])
-        return web.json_response(outcome.body, status=outcome.status, headers=headers)
-
-    async def deployments(self, _: web.Request, person: Person) -> web.Response:
-        """Show the opted-in Deployments."""
-        found = await self._parts.service.deployments(person.namespaces)
-        return web.json_response({"deployments": found})
-
-    async def deployment(self, request: web.Request, _: Person) -> web.Response:
-        """Show one Deployment."""
-        found = await self._parts.service.deployment(*_target(request))
-        if found is None:
-            raise Rejected("there is no such Deployment", status=404, reason="target_not_found")
-        return web.json_response(found)
-
-    async def incidents(self, _: web.Request, person: Person) -> web.Response:
-        """Show what happened."""
-        found = await self._parts.service.incidents(person.namespaces)
-        return web.json_response({"incidents": found})
-
-    async def incident(self, request: web.Request, person: Person) -> web.Response:
-        """Show one incident; of another namespace it is as if there were none."""
-        found = await self._parts.service.incident(request.match_info["id"])
-        hidden = person.namespaces and found and found["namespace"] not in person.namespaces
-        if found is None or hidden:
-            raise Rejected("there is no such incident", status=404, reason="not_found")
-        return web.json_response(found)
-
-    async def pause(self, request: web.Request, person: Person) -> web.Response:
-        """Pause the automation of a Deployment."""
-        reason = why(await self._small(request))
-        found = await self._parts.service.pause(*_target(request), person, reason)
-        return web.json_response(found)
-
-    async def resume(self, request: web.Request, person: Person) -> web.Response:
-        """Resume the automation of a Deployment."""
-        found = await self._parts.service.resume(*_target(request), person)
-        return web.json_response(found)
-
-    async def clear(self, request: web.Request, person: Person) -> web.Response:
-        """Take a revision out of quarantine."""
-        namespace, name = _target(request)
-        hash_ = request.match_info["hash"]
-        found = await self._parts.service.clear(namespace, name, hash_, person)
-        return web.json_response(found)
-
-    async def stopped(self, _: web.Request, __: Person) -> web.Response:
-        """Show the kill switch."""
-        return web.json_response(await self._parts.service.stopped())
-
-    async def stop(self, request: web.Request, person: Person) -> web.Response:
-        """Set the kill switch."""
-        reason = why(await self._small(request))
-        return web.json_response(await self._parts.service.stop(person, reason))
-
-    async def start(self, _: web.Request, person: Person) -> web.Response:
-        """Release the kill switch."""
-        return web.json_response(await self._parts.service.start(person))
-
-    async def _small(self, request: web.Request) -> bytes:
-        seconds = self._parts.limits.seconds
-        return await body.read(request, limit=SMALL_BODY, seconds=seconds)
-
-    # --- how we are
-
-    async def health(self, _: web.Request) -> web.Response:
-        """Answer in the plan's shape; degraded is still alive."""
-        health = self._parts.service.health()
-        return web.json_response(
-            {
-                "status": health.status,
-                "version": __version__,
-                "timestamp": self._parts.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "dependencies": dict(health.dependencies),
-            }
-        )
-
-    async def ready(self, _: web.Request) -> web.Response:
-        """Answer in the plan's shape."""
-        found = self._parts.service.readiness()
-        body_ = {"ready": found.ready, "checks": dict(found.checks)}
-        headers = {} if found.ready else {"X-Reason": "not_ready"}
-        return web.json_response(body_, status=200 if found.ready else 503, headers=headers)
-
-    async def metrics(self, _: web.Request) -> web.Response:
-        """Answer Prometheus."""
-        text = generate_latest(self._parts.registry)
-        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def index(self, request: web.Request) -> web.Response:
-        """Show how we are and which routes there are."""
-        health = self._parts.service.health()
-        rows = "".join(
-            f"<tr><td>{escape(name)}<td>{escape(word)}"
-            for name, word in health.dependencies.items()
-        )
-        listed = sorted(
-            {
-                f"{route.method} {route.resource.canonical}"
-                for route in request.app.router.routes()
-                if route.resource is not None and route.method != "HEAD"
-            }
-        )
-        items = "".join(f"<li><code>{escape(line)}</code>" for line in listed)
-        page = (
-            "<!doctype html><title>rollback-receiver</title>"
-            f"<h1>rollback-receiver {escape(__version__)}: {escape(health.status)}</h1>"
-            f"<table>{rows}</table><ul>{items}</ul>"
-        )
-        return web.Response(text=page, content_type="text/html")
-
-
-def _target(request: web.Request) -> tuple[str, str]:
-    """Return the Deployment of the path, ("", "") where it has none; raises `Rejected` (400)."""
-    namespace = request.match_info.get("namespace")
-    name = request.match_info.get("name")
-    if namespace is None or name is None:
-        return "", ""
-    if not al.is_namespace(namespace) or not al.is_name(name):
-        raise Rejected("the path holds no Kubernetes name", reason="invalid_target")
-    return namespace, name
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    value = request.query.get(name, "false")
-    if value not in ("true", "false"):
-        raise Rejected(f"{name} is true or false", reason="bad_field")
-    return value == "true"
+        seconds = min(max(retry_after or RETRY_AFTER, 1.0), LONGEST_RETRY_AFTER)
+        response.headers["Retry-After"] = str(round(seconds))
+    return response

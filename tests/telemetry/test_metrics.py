@@ -19,17 +19,20 @@ MOST_SERIES = 600
 
 
 def fresh(registry: CollectorRegistry | None = None) -> Metrics:
-    return Metrics(
+    metrics = Metrics(
         registry if registry is not None else CollectorRegistry(),
         version="1.2.3",
         reasons=Reason,
         phases=FINAL,
         sinks=("prod-alerts", "pagerduty"),
         deliveries=("delivered", "not_sent"),
-        routes=(("/health", "200"), ("/api/v1/alerts", "200"), ("/api/v1/alerts", "401")),
-        rejections=("too_large", "unauthorized"),
         calls=CALLS,
     )
+    metrics.foresee(
+        [("/health", "200"), ("/api/v1/alerts", "200"), ("/api/v1/alerts", "401")],
+        ["too_large", "unauthorized"],
+    )
+    return metrics
 
 
 def samples(registry: CollectorRegistry) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
