@@ -256,9 +256,8 @@ def trouble_at(alert: Alert, assumed: timedelta) -> datetime:
 
 # Kubernetes names: apimachinery pkg/util/validation (RFC 1123 label and subdomain).
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_SUBDOMAIN = re.compile(
-    r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
-)
+_WORD = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_WORD}(\.{_WORD})*")
 _OTHER_KINDS = {"statefulset": "StatefulSet", "daemonset": "DaemonSet"}
 
 

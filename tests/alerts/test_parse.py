@@ -5,46 +5,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from receiver.alerts import Payload, _Alert, _Webhook, fingerprint, parse
 from receiver.errors import Rejected
-from tests.captured import payload
-
-LABELS = {"alertname": "HighErrorRate", "namespace": "shop", "deployment": "checkout"}
-ALERT: dict[str, Any] = {
-    "status": "firing",
-    "labels": LABELS,
-    "annotations": {"summary": "many errors"},
-    "startsAt": "2026-11-23T01:00:00Z",
-    "endsAt": "0001-01-01T00:00:00Z",
-    "generatorURL": "http://prometheus.example/graph",
-    "fingerprint": "00000000000000ff",
-}
-WEBHOOK: dict[str, Any] = {
-    "version": "4",
-    "groupKey": "{}:{}",
-    "truncatedAlerts": 0,
-    "status": "firing",
-    "receiver": "rollback",
-    "externalURL": "http://alertmanager.example",
-    "alerts": [ALERT],
-}
-ABSENT = object()
-
-
-def changed(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    return {key: value for key, value in (document | changes).items() if value is not ABSENT}
-
-
-def body(**changes: Any) -> bytes:
-    return json.dumps(changed(WEBHOOK, **changes)).encode()
-
-
-def with_alert(**changes: Any) -> bytes:
-    return body(alerts=[changed(ALERT, **changes)])
+from tests.alerts.webhooks import ABSENT, ALERT, LABELS, body, changed, fnv, with_alert
 
 
 def refused(data: bytes) -> tuple[str, str]:
@@ -127,17 +92,6 @@ def test_the_fingerprint_is_fnv_1a_over_labels_in_byte_order() -> None:
     assert fingerprint({"\U0001f600": "1", "\uff5e": "2"}) == fnv(
         "\uff5e\xff2\xff\U0001f600\xff1\xff"
     )
-
-
-def fnv(text: bytes | str) -> str:
-    """FNV-1a 64; in a string, the character 0xFF stands for the byte."""
-    if isinstance(text, str):
-        text = b"\xff".join(part.encode() for part in text.split("\xff"))
-    value = 14695981039346656037
-    for byte in text:
-        value ^= byte
-        value = (value * 1099511628211) % 2**64
-    return f"{value:016x}"
 
 
 def test_alerts_stay_in_order_even_with_one_fingerprint_twice() -> None:
@@ -334,78 +288,3 @@ def test_the_first_mistake_ends_the_reading(changes: dict[str, Any]) -> None:
         _Webhook.model_validate_json(body(**changes))
     assert caught.value.error_count() <= len(_Alert.model_fields)
     assert refused(body(**changes))[0] == "bad_alert"
-
-
-# --- nothing but Rejected
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
-    max_leaves=12,
-)
-KEYS = sorted({*WEBHOOK, *ALERT, "namespace"})
-SHAPED = st.dictionaries(st.sampled_from(KEYS), JSON, max_size=6)
-
-
-def reads_or_refuses(data: bytes) -> None:
-    outcome: Payload | Rejected
-    try:
-        outcome = parse(data)
-    except Rejected as refusal:
-        outcome = refusal
-    if isinstance(outcome, Rejected):
-        assert outcome.status == 400
-        assert outcome.reason in {"not_json", "not_a_webhook", "unsupported_version", "bad_alert"}
-        assert str(outcome).isprintable()
-    else:
-        assert all(alert.starts_at.tzinfo is UTC for alert in outcome.alerts)
-
-
-@given(st.binary(max_size=300))
-def test_any_bytes_are_read_or_refused(data: bytes) -> None:
-    reads_or_refuses(data)
-
-
-@given(JSON)
-def test_any_json_is_read_or_refused(document: Any) -> None:
-    reads_or_refuses(json.dumps(document).encode())
-
-
-@given(SHAPED, st.lists(SHAPED, max_size=3))
-def test_any_webhook_with_odd_values_is_read_or_refused(
-    changes: dict[str, Any], alerts: list[dict[str, Any]]
-) -> None:
-    reads_or_refuses(body(**(changes | {"alerts": [ALERT | each for each in alerts]})))
-    reads_or_refuses(body(**changes))
-
-
-@given(st.data())
-def test_a_real_body_with_some_bytes_changed_is_read_or_refused(data: st.DataObject) -> None:
-    real = payload("canary-firing")
-    start = data.draw(st.integers(0, len(real)))
-    cut = data.draw(st.integers(0, 20))
-    new = data.draw(st.binary(max_size=20) | st.sampled_from([b'"', b"NaN", b"null", b"\\", b"{}"]))
-    reads_or_refuses(real[:start] + new + real[start + cut :])
-
-
-@given(st.text(alphabet="0123456789-+:.TZ ", max_size=40) | st.text(max_size=30))
-def test_any_text_in_place_of_a_time_is_read_or_refused(written: str) -> None:
-    reads_or_refuses(with_alert(startsAt=written, endsAt=written))
-
-
-@given(st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.timezones()))  # noqa: DTZ001 - hypothesis adds the zone
-def test_any_moment_survives_the_way_through_rfc_3339(moment: datetime) -> None:
-    offset = moment.utcoffset()
-    if offset is None or offset.total_seconds() % 60 or moment.year > 9000:
-        return
-    (alert,) = parse(with_alert(startsAt=moment.isoformat())).alerts
-    assert alert.starts_at == moment
-
-
-@given(st.dictionaries(st.text(max_size=10), st.text(max_size=20), max_size=8))
-def test_any_labels_come_through_unchanged(labels: dict[str, str]) -> None:
-    data = body(alerts=[ALERT | {"labels": labels, "fingerprint": ""}])
-    (alert,) = parse(data).alerts
-    assert alert.labels == labels
-    written = sorted((k.encode(), v.encode()) for k, v in labels.items())
-    assert alert.fingerprint == fnv(b"".join(k + b"\xff" + v + b"\xff" for k, v in written))
