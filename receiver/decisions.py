@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from receiver import rollout as ro
-from receiver.alerts import ASSUMED_FOR, Matcher
+from receiver.alerts import ASSUMED_FOR, Matcher, text
 from receiver.journal import Episode, Incident, Journal, Phase
 from receiver.reasons import Manual, Reason, about
 from receiver.rollout import Revision, Rollout
@@ -67,6 +67,8 @@ class Decision:
         return self.reason in FINAL
 
 
+# What people wrote as their why is kept in the journal, which is bounded.
+_WHY = 240
 # Refusals by a guard: lifting the guard must never fire a late shot.
 FINAL = frozenset({Reason.STOPPED, Reason.PAUSED, Reason.PROTECTED})
 
@@ -100,7 +102,8 @@ def _ran_at(rollout: Rollout, journal: Journal, moment: datetime) -> str:
     A rollback of ours counts from its completion: until then the bad pods serve, too. When a person
     brought an old ReplicaSet back, no object says when; it cannot have been before the last event.
     """
-    events = [(revision.created_at, revision.code) for revision in rollout.revisions]
+    # Lowest number first: the API server counts whole seconds, and two may be of the same one.
+    events = [(revision.created_at, revision.code) for revision in reversed(rollout.revisions)]
     ours = [i for i in journal.incidents if i.uid == rollout.uid and i.left]
     for incident in ours:
         if incident.to is not None and not incident.open:
@@ -143,9 +146,9 @@ def already_handled(case: Case) -> Decision | None:
         if code == case.rollout.code:
             return Decision(reason=Reason.BAD_REVISION_RETURNED, detail=incident.id)
         return Decision(reason=Reason.ALREADY_HANDLED, detail=incident.id)
-    if incident.open or not case.fresh:
+    if incident.open or not (case.fresh or case.episode.due):
         return Decision(reason=Reason.ALREADY_HANDLED, detail=incident.id)
-    return None  # it ended before anything was written, and this is a new episode
+    return None  # it ended before anything was written; this is a new episode, or was deferred
 
 
 def not_this_track(case: Case) -> Decision | None:
@@ -169,12 +172,12 @@ def revision_not_current(case: Case) -> Decision | None:
 def guarded(case: Case) -> Decision | None:
     """8: a guard says no, and means it for this whole episode."""
     if case.stopped:
-        return Decision(reason=Reason.STOPPED, detail=case.stopped)
+        return Decision(reason=Reason.STOPPED, detail=text(case.stopped, _WHY))
     if case.journal.pause is not None:
         pause = case.journal.pause
-        return Decision(reason=Reason.PAUSED, detail=f"by {pause.by}: {pause.why}")
+        return Decision(reason=Reason.PAUSED, detail=text(f"by {pause.by}: {pause.why}", _WHY))
     if (why := case.rollout.annotations.get(ro.PROTECTED)) is not None:
-        return Decision(reason=Reason.PROTECTED, detail=why)
+        return Decision(reason=Reason.PROTECTED, detail=text(why, _WHY))
     return None
 
 
@@ -217,8 +220,8 @@ def cooldown(case: Case) -> Decision | None:
     ends = (last.completed_at or last.phase_at) + case.policy.cooldown
     if case.now < ends:
         return Decision(reason=Reason.COOLDOWN, due=ends, detail=last.id)
-    helped_not = case.episode.reason is Reason.COOLDOWN and last.to is not None
-    if helped_not and last.to is not None and last.to.code == case.rollout.code:
+    waited = case.episode.reason in (Reason.COOLDOWN, Reason.ROLLBACK_DID_NOT_HELP)
+    if waited and last.to is not None and last.to.code == case.rollout.code:
         return Decision(reason=Reason.ROLLBACK_DID_NOT_HELP, detail=last.id)
     return None
 
@@ -248,10 +251,10 @@ def predates_release(case: Case) -> Decision | None:
     known = episode.reason in (Reason.PREDATES_RELEASE, Reason.INHERITED_ALERT)
     complete = ro.progress(case.rollout, 0, None).state == "done"
     condition = case.rollout.progressing
-    if known and complete and condition is not None:
-        completed = (
-            datetime.fromisoformat(condition.updated_at) if condition.updated_at else started
-        )
+    if known and complete:
+        # Without a deadline there is no condition that says when the rollout was complete.
+        said = condition.updated_at if condition is not None else ""
+        completed = datetime.fromisoformat(said) if said else started
         ends = completed + case.policy.inherited_after
         if case.now >= ends:
             return Decision(reason=Reason.INHERITED_ALERT, detail=detail)
@@ -388,7 +391,23 @@ def decide_again(incident: Incident, look: Look) -> Verdict:
     return min(verdicts, key=lambda verdict: order.index(verdict.phase))
 
 
+def _refused_before(incident: Incident, journal: Journal, episode: Episode) -> Reason | None:
+    """Return why a guard refused this episode before this incident was opened: that is final."""
+    if episode.reason in FINAL:
+        return episode.reason
+    earlier = [
+        i
+        for i in journal.incidents
+        if (i.uid, i.bad.code) == (incident.uid, incident.bad.code) and i.id != incident.id
+    ]
+    refused = (i for i in earlier if i.phase is Phase.REFUSED and i.reason in FINAL)
+    return next((i.reason for i in refused if i.phase_at >= episode.seen_at), None)
+
+
 def _of_episode(incident: Incident, look: Look, rollout: Rollout, episode: Episode) -> Verdict:
+    if (why := _refused_before(incident, look.journal, episode)) is not None:
+        detail = "what still fires had been refused before"
+        return Verdict(phase=Phase.REFUSED, reason=why, detail=detail)
     case = Case(
         rollout=rollout,
         journal=look.journal,
@@ -402,13 +421,18 @@ def _of_episode(incident: Incident, look: Look, rollout: Rollout, episode: Episo
     phase = Phase.REFUSED
     if decision.reason is Reason.ROLLED_BACK:
         phase = Phase.APPLYING
-    elif decision.reason in (Reason.NOT_OBSERVED, Reason.COOLDOWN) and decision.due is not None:
+    elif decision.reason is Reason.NOT_OBSERVED:
+        # The episode does not know that it waits: the incident has an end all the same.
+        patience = look.policy.settle + look.policy.observe_within
+        waiting = look.now - incident.phase_at < patience
+        phase = Phase.SETTLING if waiting else Phase.REFUSED
+    elif decision.reason is Reason.COOLDOWN:
         phase = Phase.SETTLING
     return Verdict(
         phase=phase,
         reason=decision.reason,
         to=decision.to,
-        due=decision.due,
+        due=decision.due if phase is Phase.SETTLING else None,
         detail=decision.detail,
     )
 

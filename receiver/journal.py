@@ -256,9 +256,12 @@ class Journal:
         return next((i for i in self.incidents if i.id == id_), None)
 
     def incident_of(self, uid: str, code: str) -> Incident | None:
-        """Return the newest incident about that code of that Deployment that is no shadow."""
+        """Return the incident that counts for that code of that Deployment.
+
+        An open one; else one that left it, whatever was refused since; else the newest.
+        """
         found = [i for i in self.incidents if (i.uid, i.bad.code) == (uid, code) and not i.shadow]
-        return found[-1] if found else None
+        return max(reversed(found), key=lambda i: (i.open, i.left), default=None)
 
     def episodes_of(self, uid: str, code: str) -> tuple[Episode, ...]:
         """Return the episodes that ask for a rollback of that code."""
