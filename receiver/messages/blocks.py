@@ -212,5 +212,5 @@ def _commands(story: Story) -> list[str]:
 
 
 def _footer(story: Story) -> Json:
-    said = f"{story.subject} · {story.reason} · {text.moment(story.at)}"
-    return {"type": "context", "elements": [_mrkdwn(escape(said, LINE))]}
+    said = (escape(story.subject, NAME), story.reason.value, text.moment(story.at))
+    return {"type": "context", "elements": [_mrkdwn(" · ".join(part for part in said if part))]}
