@@ -19,14 +19,16 @@ def _printable(text: str) -> str:
 
 
 _Line = Annotated[str, Field(strict=True, max_length=500), AfterValidator(_printable)]
+# A revision. Beyond 2**53 a JSON number is not the same everywhere.
+_Number = Annotated[int, Field(ge=1, lt=2**53)]
 
 
 class _Rollback(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     reason: _Line
-    to_revision: int | None = Field(default=None, ge=1, lt=2**53)
-    expect_current: _Line | int | None = None
+    to_revision: _Number | None = None
+    expect_current: _Line | _Number | None = None
     dry_run: bool = False
     force: bool = False
     quarantine: bool = True
@@ -73,7 +75,7 @@ def _rejected(error: ValidationError, model: type[BaseModel]) -> Rejected:
     first = error.errors(include_input=False, include_url=False)[0]
     if first["type"] == "json_invalid":
         return Rejected("the body is not JSON", reason="not_json")
-    name = ".".join(str(step)[:50] for step in first["loc"])
+    name = str(first["loc"][0])[:50] if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, list(model.model_fields), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
