@@ -5,20 +5,22 @@ annotations, it does not rewind a ConfigMap. What cannot be read is an error, ne
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 
 from receiver.errors import StateUnreadable
 from receiver.reasons import Reason, Severity
 
 VERSION = 1
 SUSPECT_FOR = timedelta(hours=24)
+# A ConfigMap holds 1 MiB.
+BYTES_KEPT = 800_000
 EPISODES_KEPT, INCIDENTS_KEPT, HANDLED_KEPT, REPLIES_KEPT, TOLD_KEPT = 120, 30, 300, 30, 200
 
 
@@ -54,7 +56,7 @@ class Mark:
     number: int
     uid: str
     images: tuple[tuple[str, str], ...]
-    created_at: datetime
+    created_at: AwareDatetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +66,16 @@ class Intent:
     id: str
     to: Mark
     generation: int
-    at: datetime
+    at: AwareDatetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
     """What the patch did. `stale_*` is the Progressing condition seen before it."""
 
-    at: datetime
+    at: AwareDatetime
     generation: int
-    until: datetime
+    until: AwareDatetime
     stale_reason: str = ""
     stale_updated_at: str = ""
 
@@ -91,8 +93,8 @@ class Incident:
     bad: Mark
     phase: Phase
     reason: Reason
-    opened_at: datetime
-    phase_at: datetime
+    opened_at: AwareDatetime
+    phase_at: AwareDatetime
     severity: Severity = Severity.CRITICAL
     shadow: bool = False
     actor: str = ""
@@ -104,7 +106,7 @@ class Incident:
     to: Mark | None = None
     intent: Intent | None = None
     applied: Applied | None = None
-    completed_at: datetime | None = None
+    completed_at: AwareDatetime | None = None
     detail: str = ""
 
     @property
@@ -130,10 +132,10 @@ class Episode:
     """
 
     fingerprint: str
-    starts_at: datetime
-    ends_at: datetime | None
-    trouble_at: datetime
-    seen_at: datetime
+    starts_at: AwareDatetime
+    ends_at: AwareDatetime | None
+    trouble_at: AwareDatetime
+    seen_at: AwareDatetime
     alertname: str
     severity: Severity
     asks: bool
@@ -142,7 +144,7 @@ class Episode:
     named: str
     reason: Reason
     track: str = ""
-    due: datetime | None = None
+    due: AwareDatetime | None = None
     summary: str = ""
     description: str = ""
     runbook_url: str = ""
@@ -161,9 +163,9 @@ class Owed:
 
     subject: str
     sink: str
-    since: datetime
+    since: AwareDatetime
     attempts: int = 0
-    not_before: datetime | None = None
+    not_before: AwareDatetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +176,8 @@ class Notice:
     state: str
     reason: Reason
     severity: Severity
-    at: datetime
-    started_at: datetime
+    at: AwareDatetime
+    started_at: AwareDatetime
     namespace: str = ""
     deployment: str = ""
     episodes: tuple[str, ...] = ()
@@ -189,7 +191,7 @@ class Told:
     subject: str
     sink: str
     state: str
-    at: datetime
+    at: AwareDatetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +201,7 @@ class Reply:
     key: str
     digest: str
     status: int
-    at: datetime
+    at: AwareDatetime
     incident: str = ""
     reason: str = ""
     text: str = ""
@@ -211,7 +213,7 @@ class Pause:
 
     by: str
     why: str
-    at: datetime
+    at: AwareDatetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,12 +294,18 @@ class Journal:
         return frozenset(chosen | set(self.cleared))
 
     def with_incident(self, incident: Incident) -> "Journal":
-        """Return it with this incident added, or replaced."""
-        if self.incident(incident.id) is None:
-            return replace(self, incidents=(*self.incidents, incident))
-        return replace(
-            self, incidents=tuple(incident if i.id == incident.id else i for i in self.incidents)
-        )
+        """Return it with this incident added, or replaced.
+
+        What is left again after a person cleared it is in quarantine again.
+        """
+        before = self.incident(incident.id)
+        cleared = self.cleared
+        if incident.left and incident.quarantine and not (before and before.left):
+            cleared = tuple(code for code in cleared if code != incident.bad.code)
+        incidents = tuple(incident if i.id == incident.id else i for i in self.incidents)
+        if before is None:
+            incidents = (*incidents, incident)
+        return replace(self, incidents=incidents, cleared=cleared)
 
     def with_episode(self, episode: Episode) -> "Journal":
         """Return it with this episode added, or replaced (by fingerprint and start)."""
@@ -325,7 +333,7 @@ class Journal:
     def tick(self, owed: Owed, state: str | None, now: datetime) -> "Journal":
         """Return it without that debt, unless a newer state came to be owed meanwhile."""
         key = (owed.subject, owed.sink)
-        left = tuple(o for o in self.owed if (o.subject, o.sink) != key or o.since > owed.since)
+        left = tuple(o for o in self.owed if (o.subject, o.sink) != key or o.since != owed.since)
         told = self.told
         if state is not None:
             others = tuple(t for t in told if (t.subject, t.sink) != key)
@@ -359,20 +367,29 @@ class Journal:
         dropped = droppable[: max(0, len(self.incidents) - INCIDENTS_KEPT)]
         handled = (*self.handled, *((i.uid, i.bad.code) for i in dropped if i.left))
         live = owed | {f"{e.fingerprint}" for e in episodes if e.firing}
-        notices = tuple(
+        notices = [
             n
             for n in self.notices
             if n.subject in owed or now - n.at < SUSPECT_FOR or set(n.episodes) & live
-        )[-TOLD_KEPT:]
-        return replace(
+        ]
+        open_ = {i.id for i in self.incidents if i.open}
+        bounded = replace(
             self,
             episodes=episodes,
             incidents=tuple(i for i in self.incidents if i not in dropped),
             handled=tuple(dict.fromkeys(handled))[-HANDLED_KEPT:],
-            notices=notices,
-            told=self.told[-TOLD_KEPT:],
+            cleared=(*self.cleared, *self._spared_by(dropped)),
+            notices=_newest(notices, lambda n: n.subject in owed),
+            told=_newest(self.told, lambda t: t.subject in open_ | owed),
             replies=self.replies[-REPLIES_KEPT:],
         )
+        return _fitted(bounded)
+
+    def _spared_by(self, dropped: list[Incident]) -> list[str]:
+        """Return the codes of dropped incidents that a person wanted no quarantine for."""
+        left = {(i.uid, i.bad.code) for i in self.incidents if i.left and i.quarantine}
+        spared = [(i.uid, i.bad.code) for i in dropped if i.left and not i.quarantine]
+        return [mark[1] for mark in spared if mark not in left and mark not in self.handled]
 
 
 def _bounded(episodes: list[Episode]) -> tuple[Episode, ...]:
@@ -395,6 +412,42 @@ def _bounded(episodes: list[Episode]) -> tuple[Episode, ...]:
 
     kept = sorted(episodes, key=rank, reverse=True)[:EPISODES_KEPT]
     return tuple(e for e in episodes if any(e is k for k in kept))
+
+
+_Kept = TypeVar("_Kept")
+
+
+def _newest(items: Sequence[_Kept], first: Callable[[_Kept], bool]) -> tuple[_Kept, ...]:
+    """Keep `TOLD_KEPT` of them: those that come first, then the newest, which are the last."""
+    ranked = sorted(range(len(items)), key=lambda at: (first(items[at]), at), reverse=True)
+    return tuple(items[at] for at in sorted(ranked[:TOLD_KEPT]))
+
+
+def _fitted(journal: Journal) -> Journal:
+    """Make it fit into a ConfigMap, whatever the texts are: they go before any fact does."""
+    for shorter in (_without_old_texts, _without_texts, _without_details):
+        if len(dump(journal).encode("utf-8", "replace")) <= BYTES_KEPT:
+            break
+        journal = shorter(journal)
+    return journal
+
+
+def _bare(episode: Episode) -> Episode:
+    return replace(
+        episode, summary="", description="", runbook_url="", dashboard_url="", generator_url=""
+    )
+
+
+def _without_old_texts(journal: Journal) -> Journal:
+    return replace(journal, episodes=tuple(e if e.firing else _bare(e) for e in journal.episodes))
+
+
+def _without_texts(journal: Journal) -> Journal:
+    return replace(journal, episodes=tuple(_bare(e) for e in journal.episodes))
+
+
+def _without_details(journal: Journal) -> Journal:
+    return replace(journal, notices=tuple(replace(n, detail="") for n in journal.notices))
 
 
 Journal.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]

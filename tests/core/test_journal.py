@@ -1,0 +1,542 @@
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import AwareDatetime
+
+from receiver.controller.remember import TEXT
+from receiver.errors import StateUnreadable
+from receiver.journal import (
+    EPISODES_KEPT,
+    HANDLED_KEPT,
+    INCIDENTS_KEPT,
+    OPEN,
+    REPLIES_KEPT,
+    SUSPECT_FOR,
+    TOLD_KEPT,
+    Incident,
+    Journal,
+    Notice,
+    Owed,
+    Pause,
+    Phase,
+    Reply,
+    Told,
+    dump,
+    load,
+    name_of,
+)
+from receiver.reasons import Reason, Severity
+from tests.builders import T0, UID, at, code, episode, incident, journal, mark
+
+# --- written and read
+
+_TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+_MOMENT = st.integers(-(10**15), 10**15).map(lambda us: T0 + timedelta(microseconds=us))
+
+
+def _journals() -> st.SearchStrategy[Journal]:
+    st.register_type_strategy(AwareDatetime, _MOMENT)
+    st.register_type_strategy(str, _TEXT)
+    return st.from_type(Journal).map(lambda j: replace(j, version=1))
+
+
+@given(_journals())
+def test_what_is_written_is_read_back_exactly(given_: Journal) -> None:
+    text = dump(given_)
+    assert load(text) == given_
+    assert json.loads(text)["version"] == 1
+
+
+def test_an_absent_journal_is_an_empty_one() -> None:
+    assert load(None) == Journal()
+    assert load(dump(Journal())) == Journal()
+    assert dump(Journal()) == '{"version":1}'
+
+
+def _broken(change: dict[str, Any]) -> str:
+    return json.dumps(json.loads(dump(journal(episode(), incident(applied=0)))) | change)
+
+
+_EPISODE = json.loads(dump(journal(episode())))["episodes"][0]
+_INCIDENT = json.loads(dump(journal(incident())))["incidents"][0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        pytest.param("", "it is no JSON object", id="empty"),
+        pytest.param("{", "it is no JSON object", id="cut"),
+        pytest.param("[]", "it is no JSON object", id="list"),
+        pytest.param("null", "it is no JSON object", id="null"),
+        pytest.param("[" * 100_000, "it is no JSON object", id="deep"),
+        pytest.param("{}", "of version None, known is 1", id="no version"),
+        pytest.param(_broken({"version": 2}), "of version 2, known is 1", id="newer"),
+        pytest.param(_broken({"version": "1"}), "of version 1, known is 1", id="text"),
+        pytest.param(_broken({"release": {}}), "damaged: release", id="unknown key"),
+        pytest.param(_broken({"episodes": None}), "damaged: episodes", id="null list"),
+        pytest.param(
+            _broken({"episodes": [_EPISODE | {"new": 1}]}),
+            "damaged: episodes.0.new",
+            id="unknown key within",
+        ),
+        pytest.param(
+            _broken({"incidents": [_INCIDENT | {"bad": {}}]}),
+            "damaged: incidents.0.bad.code",
+            id="missing key within",
+        ),
+        pytest.param(
+            _broken({"incidents": [_INCIDENT | {"phase": "promoting"}]}),
+            "damaged: incidents.0.phase",
+            id="unknown phase",
+        ),
+        pytest.param(
+            _broken({"episodes": [_EPISODE | {"trouble_at": "2026-03-02T12:00:00"}]}),
+            "damaged: episodes.0.trouble_at",
+            id="a moment without zone",
+        ),
+    ],
+)
+def test_what_is_damaged_or_newer_is_unreadable_and_never_empty(text: str, message: str) -> None:
+    with pytest.raises(StateUnreadable) as raised:
+        load(text)
+    assert message in str(raised.value)
+
+
+def test_a_damaged_journal_is_not_quoted_in_its_error() -> None:
+    with pytest.raises(StateUnreadable) as raised:
+        load(_broken({"episodes": "hunter2"}))
+    assert "hunter2" not in str(raised.value)
+
+
+# --- names
+
+
+def test_the_name_of_a_journal_is_readable_unique_and_short_enough() -> None:
+    assert (
+        name_of("shop", "checkout") == "journal-shop-checkout-" + name_of("shop", "checkout")[-10:]
+    )
+    assert name_of("a-b", "c") != name_of("a", "b-c")
+    long = name_of("n" * 63, "d" * 149 + "." + "e" * 103)
+    assert len(long) <= 253
+    assert "d-" in long, "no dot before the digest"
+    assert name_of("n", "d" * 200 + "a") != name_of("n", "d" * 200 + "b")
+
+
+# --- what it says
+
+
+@pytest.mark.parametrize(
+    ("held", "busy"),
+    [
+        pytest.param(journal(), False, id="nothing"),
+        pytest.param(journal(episode(due=5)), True, id="deferred"),
+        pytest.param(journal(episode(due=5, ends=-1)), False, id="deferred and resolved"),
+        pytest.param(journal(episode()), False, id="firing"),
+        pytest.param(journal(incident()), True, id="open"),
+        pytest.param(journal(incident("v3", Phase.RECOVERED)), False, id="over"),
+        pytest.param(journal().owe("inc-v3", ["slack"], T0), True, id="owed"),
+    ],
+)
+def test_a_journal_is_busy_while_there_is_work(held: Journal, busy: bool) -> None:
+    assert held.busy is busy
+
+
+def test_open_is_what_has_no_terminal_phase() -> None:
+    assert [p.value for p in Phase if p in OPEN] == [
+        "settling",
+        "applying",
+        "following",
+        "verifying",
+    ]
+
+
+_LEFT = incident("v3", Phase.RECOVERED, id_="a", applied=-9)
+_REFUSED = incident("v3", Phase.REFUSED, id_="b")
+_OPEN = incident("v3", id_="c")
+
+
+@pytest.mark.parametrize(
+    ("incidents", "counts"),
+    [
+        pytest.param((), None, id="none"),
+        pytest.param((incident("v2"),), None, id="another code"),
+        pytest.param((replace(_OPEN, uid="another"),), None, id="another Deployment"),
+        pytest.param((replace(_OPEN, shadow=True),), None, id="shadow"),
+        pytest.param((_REFUSED, replace(_REFUSED, id="d")), "d", id="the newest"),
+        pytest.param((_LEFT, _REFUSED), "a", id="left before refused"),
+        pytest.param((_LEFT, replace(_LEFT, id="d"), _REFUSED), "d", id="left last"),
+        pytest.param((_LEFT, _OPEN, _REFUSED), "c", id="open before all"),
+    ],
+)
+def test_the_incident_that_counts_is_open_or_left_or_the_newest(
+    incidents: tuple[Incident, ...], counts: str | None
+) -> None:
+    found = journal(*incidents).incident_of(UID, code("v3"))
+    assert (found.id if found else None) == counts
+
+
+def test_an_episode_replaces_the_one_of_its_fingerprint_and_start() -> None:
+    one, other = episode("v3"), episode("v3", starts=-9)
+    changed = replace(one, reason=Reason.PAUSED)
+    held = journal(one, other).with_episode(changed)
+    assert held.episodes == (other, changed)
+
+
+def test_an_incident_replaces_the_one_of_its_id_in_its_place() -> None:
+    first, second = incident("v2"), incident("v3")
+    ended = first.enter(Phase.GONE, at(3), detail="x")
+    held = journal(first, second).with_incident(ended)
+    assert held.incidents == (ended, second)
+    assert (ended.phase, ended.phase_at, ended.detail) == (Phase.GONE, at(3), "x")
+    assert held.with_incident(incident("v1")).incidents == (ended, second, incident("v1"))
+
+
+def test_what_is_left_after_it_was_cleared_is_quarantined_again() -> None:
+    held = journal(_LEFT, cleared=(code("v3"), code("v1")))
+    assert held.quarantined(UID) == frozenset()
+    following = replace(_OPEN, applied=_LEFT.applied, phase=Phase.FOLLOWING)
+    again = held.with_incident(_OPEN)
+    assert again.quarantined(UID) == frozenset(), "it has not been left yet"
+    again = again.with_incident(following)
+    assert again.quarantined(UID) == {code("v3")}
+    assert again.spared(UID) == {code("v1")}
+    cleared = replace(again, cleared=(code("v3"),))
+    later = cleared.with_incident(following.enter(Phase.RECOVERED, T0))
+    assert later.quarantined(UID) == frozenset(), "cleared after it was left"
+
+
+def test_what_is_left_without_quarantine_stays_cleared() -> None:
+    held = journal(_LEFT, cleared=(code("v3"),))
+    again = held.with_incident(replace(_LEFT, id="d", quarantine=False))
+    assert again.quarantined(UID) == frozenset()
+
+
+# --- suspects
+
+
+@pytest.mark.parametrize(
+    ("ends", "suspect"),
+    [
+        (None, True),
+        (-1, True),
+        (-24 * 60 + 1 / 60, True),
+        (-24 * 60, False),
+        (-48 * 60, False),
+    ],
+    ids=["firing", "resolved", "almost a day ago", "a day ago", "long ago"],
+)
+def test_a_revision_is_suspect_until_a_day_after_its_alert_resolved(
+    ends: float | None, suspect: bool
+) -> None:
+    held = journal(episode(starts=-4000, ends=ends))
+    assert held.suspects(UID, T0) == ({code("v3"): at(-4000)} if suspect else {})
+
+
+def test_a_suspect_is_one_since_its_oldest_trouble() -> None:
+    held = journal(
+        episode("v3", fingerprint="a", starts=-3, trouble=-3),
+        episode("v3", fingerprint="b", starts=-2, trouble=-7),
+        episode("v3", fingerprint="c", starts=-5000, ends=-4000),
+        episode("v2", fingerprint="d", starts=-1),
+        episode("", fingerprint="e"),
+        episode("v1", fingerprint="f", asks=False),
+        episode("v1", fingerprint="g", uid="another"),
+    )
+    assert held.suspects(UID, T0) == {code("v3"): at(-7), code("v2"): at(-1)}
+
+
+def test_the_episodes_of_a_code_are_those_that_ask() -> None:
+    asking = episode(fingerprint="a")
+    held = journal(asking, episode(fingerprint="b", asks=False), episode("v2", fingerprint="c"))
+    assert held.episodes_of(UID, code("v3")) == (asking,)
+
+
+# --- debts
+
+SLACK = Owed(subject="inc-1", sink="slack", since=T0)
+PAGER = Owed(subject="inc-1", sink="pager", since=T0)
+
+
+def test_one_debt_is_owed_for_a_subject_and_a_sink() -> None:
+    held = journal().owe("inc-1", ["slack", "pager"], T0)
+    assert held.owed == (SLACK, PAGER)
+    later = held.owe("inc-1", ["slack"], at(1)).owe("inc-2", ["slack"], at(2))
+    assert later.owed == (
+        PAGER,
+        Owed(subject="inc-1", sink="slack", since=at(1)),
+        Owed(subject="inc-2", sink="slack", since=at(2)),
+    )
+
+
+def test_a_tick_takes_the_debt_away_and_notes_what_was_told() -> None:
+    held = journal(owed=(SLACK, PAGER)).tick(SLACK, "verifying", at(1))
+    assert held.owed == (PAGER,)
+    assert held.told == (Told(subject="inc-1", sink="slack", state="verifying", at=at(1)),)
+    assert held.told_state("inc-1", "slack") == "verifying"
+    assert held.told_state("inc-1", "pager") is None
+
+
+def test_a_tick_of_what_was_never_told_notes_nothing() -> None:
+    assert journal(owed=(SLACK,)).tick(SLACK, None, at(1)) == journal()
+
+
+def test_what_was_told_last_replaces_what_was_told_before() -> None:
+    held = journal(owed=(SLACK,)).tick(SLACK, "following", at(1)).tick(SLACK, "recovered", at(2))
+    assert held.told == (Told(subject="inc-1", sink="slack", state="recovered", at=at(2)),)
+
+
+@pytest.mark.parametrize("minutes", [1, -1], ids=["later", "by a replica whose clock is behind"])
+def test_a_newer_debt_survives_the_tick_of_an_older_one(minutes: float) -> None:
+    held = journal(owed=(SLACK,)).owe("inc-1", ["slack"], at(minutes))
+    ticked = held.tick(SLACK, "following", at(2))
+    assert ticked.owed == (Owed(subject="inc-1", sink="slack", since=at(minutes)),)
+    assert ticked.told_state("inc-1", "slack") == "following"
+
+
+def test_a_debt_that_was_postponed_is_ticked_by_its_older_form() -> None:
+    held = journal(owed=(SLACK,)).postpone(SLACK, at(1), attempt=True)
+    assert held.tick(SLACK, "following", at(2)).owed == ()
+
+
+def test_a_postponed_debt_is_tried_again_later() -> None:
+    held = journal(owed=(SLACK, PAGER)).postpone(SLACK, at(1), attempt=True)
+    assert held.owed == (replace(SLACK, not_before=at(1), attempts=1), PAGER)
+    once_more = held.postpone(held.owed[0], at(2), attempt=False)
+    assert once_more.owed[0] == replace(SLACK, not_before=at(2), attempts=1)
+
+
+def test_a_newer_debt_is_not_postponed_with_an_older_one() -> None:
+    held = journal(owed=(SLACK,)).owe("inc-1", ["slack"], at(1))
+    assert held.postpone(SLACK, at(9), attempt=True) == held
+
+
+# --- bounds
+
+
+def _notice(subject: str, minutes: float = 0, *episodes: str) -> Notice:
+    return Notice(
+        subject=subject,
+        state="refused",
+        reason=Reason.NO_TARGET,
+        severity=Severity.WARNING,
+        at=at(minutes),
+        started_at=at(minutes),
+        episodes=episodes,
+    )
+
+
+def _many(count: int, phase: Phase = Phase.RECOVERED, **changes: Any) -> list[Incident]:
+    return [incident(f"v{i + 10}", phase, id_=f"inc-{i:03}", **changes) for i in range(count)]
+
+
+def test_a_small_journal_stays_as_it_is() -> None:
+    held = journal(episode(), *_many(INCIDENTS_KEPT))
+    assert held.bounded(T0) == held
+
+
+def test_the_oldest_incidents_go_and_leave_their_codes_behind_when_left() -> None:
+    left, others = _many(2, applied=-9), _many(INCIDENTS_KEPT, Phase.RESOLVED_BY_ITSELF)
+    refused = incident("v99", Phase.REFUSED, id_="refused")
+    rest = [replace(i, id=f"rest-{i.id}") for i in others]
+    held = journal(*left, refused, *rest).bounded(T0)
+    assert [i.id for i in held.incidents] == [i.id for i in rest]
+    assert held.handled == ((UID, code("v10")), (UID, code("v11")))
+
+
+def test_an_incident_that_is_open_owed_or_refused_to_a_firing_alert_is_never_dropped() -> None:
+    kept = [
+        incident("v1", id_="open"),
+        incident("v2", Phase.RECOVERED, id_="owed"),
+        incident("v3", Phase.REFUSED, id_="refused"),
+    ]
+    held = journal(episode("v3"), *kept, *_many(40), owed=(replace(SLACK, subject="owed"),))
+    bounded = held.bounded(T0)
+    assert [i.id for i in bounded.incidents[:3]] == ["open", "owed", "refused"]
+    assert len(bounded.incidents) == INCIDENTS_KEPT
+    assert bounded.owed == held.owed
+    resolved = journal(episode("v3", ends=0), *kept[2:], *_many(40)).bounded(T0)
+    assert "refused" not in [i.id for i in resolved.incidents]
+
+
+def test_more_incidents_than_are_kept_stay_while_they_are_owed() -> None:
+    many = _many(50)
+    owed = tuple(Owed(subject=i.id, sink="slack", since=T0) for i in many)
+    assert journal(*many, owed=owed).bounded(T0).incidents == tuple(many)
+
+
+def test_what_was_left_without_quarantine_is_not_quarantined_when_it_is_dropped() -> None:
+    spared = incident("v3", Phase.RECOVERED, id_="a", applied=-9, quarantine=False)
+    held = journal(spared, *_many(INCIDENTS_KEPT)).bounded(T0)
+    assert held.handled == ((UID, code("v3")),)
+    assert held.quarantined(UID) == frozenset()
+    assert held.spared(UID) == {code("v3")}
+
+
+def test_what_is_handled_is_kept_once_each_and_the_newest_of_it() -> None:
+    many = tuple((UID, f"{n:016x}") for n in range(HANDLED_KEPT + 5))
+    held = journal(handled=(*many, many[-1])).bounded(T0)
+    assert held.handled == many[5:]
+
+
+def test_closed_episodes_go_after_a_day() -> None:
+    kept = episode(ends=-24 * 60 + 1, fingerprint="a", starts=-3000)
+    gone = episode(ends=-24 * 60, fingerprint="b", starts=-3000)
+    assert journal(kept, gone).bounded(T0).episodes == (kept,)
+    assert timedelta(days=1) == SUSPECT_FOR
+
+
+def test_of_many_episodes_the_suspects_the_firing_and_the_newest_are_kept() -> None:
+    noise = [
+        episode("v2", fingerprint=f"n{i}", starts=-1000 + i, ends=-1) for i in range(EPISODES_KEPT)
+    ]
+    suspect = episode("v1", fingerprint="suspect", starts=-1300, ends=-1200)
+    firing = episode("v3", fingerprint="firing", starts=-1290)
+    later = episode("v3", fingerprint="later", starts=-1280, seen=-1400)
+    quiet = episode("", fingerprint="quiet", starts=-1350, asks=False)
+    held = journal(suspect, firing, later, quiet, *noise).bounded(T0)
+    assert len(held.episodes) == EPISODES_KEPT
+    assert held.episodes[:4] == (suspect, firing, later, quiet)
+    assert held.episodes[4] == noise[0], "the oldest trouble of its code"
+    assert held.episodes[5] == noise[5], "else the newest"
+    assert held.suspects(UID, T0) == journal(suspect, firing, *noise).suspects(UID, T0)
+
+
+def test_notices_go_after_a_day_unless_owed_or_firing() -> None:
+    firing = episode(fingerprint="f1")
+    old = -24 * 60
+    held = journal(
+        firing,
+        notices=(
+            _notice("gone", old),
+            _notice("young", old + 1),
+            _notice("owed", old),
+            _notice("firing", old, "f1"),
+            _notice("resolved", old, "f2"),
+        ),
+        owed=(replace(SLACK, subject="owed"),),
+    )
+    assert [n.subject for n in held.bounded(T0).notices] == ["young", "owed", "firing"]
+
+
+def test_of_many_notices_those_go_first_that_are_owed_to_nobody() -> None:
+    many = tuple(_notice(f"n{i:03}") for i in range(TOLD_KEPT + 10))
+    held = journal(notices=many, owed=(replace(SLACK, subject="n000"),)).bounded(T0)
+    assert len(held.notices) == TOLD_KEPT
+    assert [n.subject for n in held.notices[:2]] == ["n000", "n011"]
+
+
+def test_a_debt_for_what_is_no_longer_known_is_dropped_with_it() -> None:
+    many = tuple(_notice(f"n{i:03}") for i in range(TOLD_KEPT + 10))
+    owed = tuple(replace(SLACK, subject=n.subject) for n in many)
+    held = journal(notices=many, owed=owed).bounded(T0)
+    assert len(held.notices) == TOLD_KEPT
+    assert held.notices[0].subject == "n010"
+
+
+def test_replies_and_what_was_told_are_bounded() -> None:
+    replies = tuple(Reply(key=str(i), digest="d", status=200, at=T0) for i in range(40))
+    told = tuple(Told(subject=str(i), sink="slack", state="x", at=T0) for i in range(300))
+    held = journal(replies=replies, told=told).bounded(T0)
+    assert held.replies == replies[-REPLIES_KEPT:]
+    assert held.told == told[-TOLD_KEPT:]
+
+
+def test_what_a_sink_was_told_of_an_open_incident_is_not_forgotten() -> None:
+    told = tuple(Told(subject=f"n{i}", sink="slack", state="x", at=T0) for i in range(300))
+    ours = Told(subject="inc-v3", sink="slack", state="following", at=at(-9))
+    held = journal(incident(), told=(ours, *told)).bounded(T0)
+    assert held.told_state("inc-v3", "slack") == "following"
+    assert len(held.told) == TOLD_KEPT
+
+
+def test_bounding_twice_changes_nothing_more() -> None:
+    held = _full().bounded(T0)
+    assert held.bounded(T0) == held
+
+
+def _full() -> Journal:
+    """Return a journal as full of the longest texts as what writes it lets it become."""
+    wide = "\U0001f525"
+    texts = wide * TEXT
+    some = episode(seen=0)
+    episodes = [
+        replace(
+            some,
+            fingerprint=f"{n:016x}",
+            code=f"{n:016x}",
+            alertname=wide * 200,
+            track=wide * 253,
+            summary=texts,
+            description=texts,
+            runbook_url=texts,
+            dashboard_url=texts,
+            generator_url=texts,
+        )
+        for n in range(EPISODES_KEPT + 20)
+    ]
+    bad = replace(mark("v3"), images=tuple((f"c{n}", "i" * 150) for n in range(5)))
+    incidents = [
+        replace(
+            incident("v3", Phase.RECOVERED, id_=f"inc-{n:012}", applied=-1, detail=wide * 300),
+            bad=bad,
+            to=bad,
+            why=wide * 500,
+            actor="a" * 100,
+        )
+        for n in range(INCIDENTS_KEPT + 5)
+    ]
+    notices = tuple(
+        replace(
+            _notice(f"ref-{n:012}", 0, f"{n:016x}"),
+            namespace="n" * 63,
+            deployment="d" * 253,
+            detail=wide * 300,
+        )
+        for n in range(TOLD_KEPT + 5)
+    )
+    sinks = ("slack-of-the-team", "pagerduty-of-the-team")
+    subjects = [*(i.id for i in incidents[5:]), *(n.subject for n in notices[5:])]
+    return journal(
+        *episodes,
+        *incidents,
+        Pause(by="a" * 100, why=wide * 500, at=T0),
+        notices=notices,
+        owed=tuple(
+            Owed(subject=s, sink=k, since=T0, not_before=T0) for s in subjects for k in sinks
+        ),
+        told=tuple(
+            Told(subject=f"ref-{n:012}", sink="s" * 30, state="x" * 20, at=T0) for n in range(300)
+        ),
+        replies=tuple(
+            Reply(key="k" * 200, digest="d" * 64, status=409, at=T0, text=wide * 500, reason="r")
+            for _ in range(REPLIES_KEPT)
+        ),
+        handled=tuple((UID, f"{n:016x}") for n in range(HANDLED_KEPT)),
+        cleared=tuple(f"{n:016x}" for n in range(50)),
+    )
+
+
+def test_texts_go_before_facts_when_a_journal_is_too_large() -> None:
+    full = _full()
+    held = full.bounded(T0)
+    assert {e.summary for e in held.episodes} == {""}
+    assert {n.detail for n in held.notices} == {""}
+    assert {(e.alertname, e.code != "") for e in held.episodes} == {("\U0001f525" * 200, True)}
+    assert (len(held.episodes), len(held.notices)) == (EPISODES_KEPT, TOLD_KEPT)
+    ended = replace(full, notices=(), owed=(), told=(), replies=(), incidents=())
+    half = tuple(replace(e, ends_at=T0) if n % 2 else e for n, e in enumerate(ended.episodes))
+    some = replace(ended, episodes=half).bounded(T0)
+    assert {bool(e.summary) for e in some.episodes if e.firing} == {True}
+    assert {bool(e.summary) for e in some.episodes if not e.firing} == {False}
+
+
+def test_a_full_journal_fits_into_a_configmap() -> None:
+    held = _full().bounded(T0)
+    assert len(held.episodes) == EPISODES_KEPT
+    assert len(held.notices) == TOLD_KEPT
+    assert len(dump(held).encode()) < 900_000
