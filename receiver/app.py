@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import web
+from aiohttp.web import Application, TCPSite
 from prometheus_client import CollectorRegistry
 
-from receiver import __version__
+from receiver import __version__, web
 from receiver import telemetry as tm
 from receiver.alerts import TargetLabels
 from receiver.clock import Clock, SystemClock
@@ -28,7 +28,6 @@ from receiver.kube import KubernetesCluster, connect
 from receiver.notify import Kind, Secret, Sink, Sinks
 from receiver.reasons import Reason
 from receiver.web import Basic, Credentials, Limits, StaticPeople, Token, Web, application
-
 
 DEFAULT_TIMING = Timing()
 
@@ -69,7 +68,7 @@ class Parts:
     """A replica that is put together and not started."""
 
     controller: Controller
-    application: web.Application
+    application: Application
     cluster: KubernetesCluster
     sinks: Sinks
     registry: CollectorRegistry
@@ -103,7 +102,8 @@ async def build(settings: Settings, world: World, *, insecure: bool = False) -> 
                 [
                     Token(name=token.name, file=token.file, namespaces=token.namespaces)
                     for token in settings.auth.people.tokens
-                ]
+                ],
+                state_namespace=settings.kubernetes.state_namespace,
             ),
             limits=Limits(
                 body=settings.server.body_limit, seconds=settings.server.deadline.total_seconds()
@@ -199,19 +199,10 @@ async def running(
     """Run a replica until the end of the block, then drain it and give its claims up."""
     parts = await build(settings, world, insecure=insecure)
     server = settings.server
-    runner = web.AppRunner(
-        parts.application,
-        access_log=None,
-        # A webhook that was accepted is finished even if its sender has gone.
-        handler_cancellation=False,
-        shutdown_timeout=server.drain.total_seconds(),
-        auto_decompress=False,
-        lingering_time=0,
-        keepalive_timeout=75,
-    )
+    runner = web.runner(parts.application, drain=server.drain.total_seconds())
     await runner.setup()
     try:
-        await web.TCPSite(runner, server.address, server.port).start()
+        await TCPSite(runner, server.address, server.port).start()
         await parts.controller.start_up()
         host, port = runner.addresses[0][:2]
         world.log.info("service_started", address=host, port=port, mode=settings.policy.mode)

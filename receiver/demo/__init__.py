@@ -145,7 +145,7 @@ def write_config(folder: Path, kubeconfig: dict[str, Any], people: str, **policy
                     {
                         "name": "you",
                         "file": str(folder / "person-token"),
-                        "namespaces": [NAMESPACE],
+                        "namespaces": [NAMESPACE, STATE],
                     }
                 ]
             },

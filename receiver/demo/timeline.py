@@ -32,8 +32,9 @@ _LINES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
 class Timeline:
     """Prints what happens, with the seconds since the start."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, quiet: bool = False) -> None:
         self._clock = clock
+        self._quiet = quiet
         self._began = clock.monotonic()
         self._events: list[tuple[str, dict[str, Any]]] = []
         self._last = ""
@@ -43,7 +44,7 @@ class Timeline:
         """Print one line."""
         seconds = self._clock.monotonic() - self._began
         line = f"{word:>9}  {text}"
-        if line != self._last:
+        if line != self._last and not self._quiet:
             print(f"{seconds:7.1f} s {self._redact(line)}", flush=True)
         self._last = line
 

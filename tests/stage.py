@@ -1,0 +1,199 @@
+"""A stage for whole stories: the sandbox, real replicas of the service, Slack and PagerDuty.
+
+Everything is wired as `serve` wires it, speaks HTTP over loopback, and runs in virtual time.
+"""
+
+import asyncio
+import contextlib
+import json
+import random  # noqa: TID251 - seeded, for the service under test
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from receiver import alerts as al
+from receiver import app, demo
+from receiver.config import Settings, read
+from receiver.controller.setup import SWITCH
+from receiver.demo.people import People
+from receiver.demo.timeline import Timeline
+from receiver.sandbox import Sandbox, Write
+from tests.captured import payload
+from tests.virtual import START, LoopClock
+
+NAMESPACE, NAME = demo.NAMESPACE, demo.DEPLOYMENT
+OPTED_IN = {"rollback-receiver/enabled": "true"}
+
+
+@dataclass(slots=True)
+class Stage:
+    """What a story plays on. `home` holds the configuration and the secrets."""
+
+    sandbox: Sandbox
+    people: People
+    clock: LoopClock
+    home: Path
+    session: aiohttp.ClientSession
+    people_url: str
+    kubernetes_url: str
+    replicas: list[app.Replica] = field(default_factory=list)
+
+    @contextlib.asynccontextmanager
+    async def replica(self, seed: int = 1, **policy: str) -> AsyncIterator[app.Replica]:
+        """Run a replica until the end of the block."""
+        kubeconfig = self.sandbox.kubeconfig(self.kubernetes_url)
+        config = demo.write_config(self.home, kubeconfig, self.people_url, **policy)
+        settings = read(config)
+        assert isinstance(settings, Settings), settings
+        log = Timeline(self.clock, quiet=True).logger()
+        world = app.World(clock=self.clock, rng=random.Random(seed), log=log)
+        async with app.running(settings, world) as replica:
+            self.replicas.append(replica)
+            yield replica
+
+    async def post(
+        self, replica: app.Replica, body: bytes | dict[str, Any], query: str = ""
+    ) -> tuple[int, dict[str, Any]]:
+        """Post a webhook as Alertmanager does."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {
+            "Authorization": f"Bearer {demo.TOKEN}",
+            "Content-Type": "application/json",
+        }
+        url = f"{replica.url}/api/v1/alerts{query}"
+        async with self.session.post(url, data=data, headers=headers) as answer:
+            return answer.status, await answer.json()
+
+    async def ask(
+        self, replica: app.Replica, method: str, path: str, body: Any = None, **headers: str
+    ) -> tuple[int, Any]:
+        """Call the API as a person does."""
+        given = {"Authorization": f"Bearer {demo.PERSON_TOKEN}"} | headers
+        url = f"{replica.url}/api/v1/{path}"
+        async with self.session.request(method, url, json=body, headers=given) as answer:
+            return answer.status, await answer.json()
+
+    async def rollback(self, replica: app.Replica, **wish: Any) -> tuple[int, Any]:
+        """Roll back by hand."""
+        key = wish.pop("key", None)
+        headers = {} if key is None else {"Idempotency-Key": key}
+        path = f"deployments/{NAMESPACE}/{NAME}/rollback"
+        return await self.ask(replica, "POST", path, {"reason": "by hand"} | wish, **headers)
+
+    async def fires(
+        self, replica: app.Replica, since: datetime | None = None, **labels: str
+    ) -> str:
+        """Post one alert that fires now (or since then); return the reason of the answer."""
+        starts = since or self.clock.now()
+        status, answer = await self.post(replica, webhook(firing(starts, **labels)))
+        assert status == 200, answer
+        reason: str = answer["alerts"][0]["reason"]
+        return reason
+
+    async def resolves(self, replica: app.Replica, since: datetime, **labels: str) -> str:
+        """Post that an alert resolved; return the reason of the answer."""
+        alert = resolved(since, self.clock.now(), **labels)
+        status, answer = await self.post(replica, webhook(alert))
+        assert status == 200, answer
+        reason: str = answer["alerts"][0]["reason"]
+        return reason
+
+    async def release(self, *tags: str, name: str = NAME, wait: float = 20, **more: Any) -> None:
+        """Roll images out, one after another."""
+        labels = OPTED_IN | more.pop("labels", {})
+        for tag in tags:
+            self.sandbox.deploy(NAMESPACE, name, f"app:{tag}", labels=labels, **more)
+            await asyncio.sleep(wait)
+
+    @property
+    def image(self) -> str:
+        """Return the tag that the Deployment has now."""
+        found = self.sandbox.get("Deployment", NAMESPACE, NAME)
+        assert found is not None
+        image: str = found["spec"]["template"]["spec"]["containers"][0]["image"]
+        return image.rpartition(":")[2]
+
+    def template_writes(self) -> list[Write]:
+        """Return the swaps of a pod template that were the service's."""
+        return [
+            w for w in self.sandbox.writes if w.template_changed and w.by == "rollback-receiver"
+        ]
+
+    async def incident(self, replica: app.Replica) -> dict[str, Any]:
+        """Return the newest incident."""
+        _, found = await self.ask(replica, "GET", "incidents")
+        incident: dict[str, Any] = found["incidents"][0]
+        return incident
+
+
+@contextlib.asynccontextmanager
+async def stage(home: Path, start: datetime = START, seed: int = 0) -> AsyncIterator[Stage]:
+    """Set the stage."""
+    clock = LoopClock(start)
+    sandbox, people = Sandbox(clock, seed=seed), People()
+    async with (
+        sandbox.serve() as kubernetes_url,
+        people.serve() as people_url,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3600)) as session,
+    ):
+        sandbox.create_namespace(demo.STATE)
+        sandbox.create("ConfigMap", {"metadata": {"name": SWITCH, "namespace": demo.STATE}})
+        yield Stage(
+            sandbox=sandbox,
+            people=people,
+            clock=clock,
+            home=home,
+            session=session,
+            people_url=people_url,
+            kubernetes_url=kubernetes_url,
+        )
+
+
+def crash(replica: app.Replica) -> list[asyncio.Task[Any]]:
+    """End the tasks of a replica as SIGKILL would: nothing is released or said."""
+    controller = replica.controller
+    tasks = [*controller._work._workers.values(), *controller._work._teller._senders.values()]
+    if controller._beating is not None:
+        tasks.append(controller._beating)
+    for task in tasks:
+        task.cancel()
+    controller._beating = None
+    controller._work._workers.clear()
+    controller._work._reconciler = None  # type: ignore[assignment] # it is dead
+    return tasks
+
+
+# --- alerts, made of a recorded one
+
+
+def firing(starts_at: datetime, /, **labels: str) -> dict[str, Any]:
+    """Return the recorded canary alert with other labels, firing since then."""
+    return _alert("canary-firing", labels) | {"startsAt": starts_at.isoformat()}
+
+
+def resolved(starts_at: datetime, ends_at: datetime, /, **labels: str) -> dict[str, Any]:
+    """Return the recorded canary alert with other labels, resolved."""
+    times = {"startsAt": starts_at.isoformat(), "endsAt": ends_at.isoformat()}
+    return _alert("canary-resolved", labels) | times
+
+
+def _alert(name: str, labels: dict[str, str]) -> dict[str, Any]:
+    alert: dict[str, Any] = json.loads(payload(name))["alerts"][0]
+    alert["annotations"]["for"] = labels.pop("for_", "1s")
+    alert["labels"] |= {"namespace": NAMESPACE, "deployment": NAME}
+    for label in ("track", "cluster"):
+        alert["labels"].pop(label, None)
+    alert["labels"] |= labels
+    alert["labels"] = {key: value for key, value in alert["labels"].items() if value}
+    alert["fingerprint"] = al.fingerprint(alert["labels"])
+    return alert
+
+
+def webhook(*alerts: dict[str, Any]) -> dict[str, Any]:
+    """Return the recorded webhook with other alerts in it."""
+    body: dict[str, Any] = json.loads(payload("canary-firing"))
+    return body | {"alerts": list(alerts)}
