@@ -48,6 +48,7 @@ def alert(**labels: str) -> Alert:
         (r'a=~"\d+\.\d+"', "a", "=~", r"\d+\.\d+"),
         (r"a=~\d+", "a", "=~", r"\d+"),
         ("a=C:\\", "a", "=", "C:\\"),
+        ('a="one\\\ntwo"', "a", "=", "one\\\ntwo"),
     ],
 )
 def test_a_matcher_is_read_as_alertmanager_reads_it(
@@ -125,6 +126,7 @@ def test_a_pattern_that_python_cannot_read_or_reads_otherwise_is_refused(
         ('{a="b,c", d=~"x{2}|}"}', ["a=b,c", "d=~x{2}|}"]),
         (r'a="say \"x, y\"",b=c', ['a=say "x, y"', "b=c"]),
         (r'a="\\",b=c', ["a=\\", "b=c"]),
+        ('a="one\\\n,two",b=c', ["a=one\\\n,two", "b=c"]),
         ('"x,y"=z,a=b', ["x,y=z", "a=b"]),
     ],
 )
