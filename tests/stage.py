@@ -19,13 +19,14 @@ from receiver import alerts as al
 from receiver import app, demo
 from receiver.config import Settings, read
 from receiver.controller.setup import SWITCH
+from receiver.demo import shop
 from receiver.demo.people import People
 from receiver.demo.timeline import Timeline
 from receiver.sandbox import Sandbox, Write
 from tests.captured import payload
 from tests.virtual import START, LoopClock
 
-NAMESPACE, NAME = demo.NAMESPACE, demo.DEPLOYMENT
+NAMESPACE, NAME = shop.NAMESPACE, shop.DEPLOYMENT
 OPTED_IN = {"rollback-receiver/enabled": "true"}
 
 
@@ -50,7 +51,7 @@ class Stage:
         settings = read(config)
         assert isinstance(settings, Settings), settings
         log = Timeline(self.clock, quiet=True).logger()
-        world = app.World(clock=self.clock, rng=random.Random(seed), log=log)
+        world = app.World(clock=self.clock, rng=random.Random(seed), log=log)  # noqa: S311 - a test
         async with app.running(settings, world) as replica:
             self.replicas.append(replica)
             yield replica
