@@ -1,7 +1,6 @@
 """What an answer means: one table for Slack, one for PagerDuty, and `Retry-After`."""
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -173,6 +172,7 @@ def _retry_after_of(body: str) -> float | None:
     except (ValueError, RecursionError):
         return None
     seconds = found.get("retry_after") if isinstance(found, dict) else None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         return None
-    return float(_clamped(seconds))
+    # Not a number is smaller and larger than nothing; a huge integer is no float.
+    return float(_clamped(seconds)) if seconds >= 0 or seconds < 0 else None

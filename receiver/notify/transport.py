@@ -69,16 +69,12 @@ class Transport:
         if self._closed:
             return Receipt(delivery=Delivery.NOT_SENT, detail="we are shutting down")
         if not acceptable(url):
-            return Receipt(
-                delivery=Delivery.UNAUTHORIZED, detail="the URL is not a valid https URL"
-            )
+            return Receipt(delivery=Delivery.UNAUTHORIZED, detail=NO_URL)
         host = urlsplit(url).hostname
         try:
             answer = await self._exchange(url, body)
         except (aiohttp.InvalidURL, UnicodeError):
-            return Receipt(
-                delivery=Delivery.UNAUTHORIZED, detail="the URL is not a valid https URL"
-            )
+            return Receipt(delivery=Delivery.UNAUTHORIZED, detail=NO_URL)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             # No connection (DNS, TCP, TLS): no byte of the message left.
             return _failed(Delivery.NOT_SENT, error, host)

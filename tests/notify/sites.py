@@ -1,0 +1,142 @@
+"""The other side: servers on loopback that answer as told, and some that only misbehave."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from aiohttp import web
+
+from receiver.controller.ports import Delivery
+from receiver.notify import Kind, Secret, Sink, Sinks
+from tests.virtual import LoopClock
+
+HOST = "127.0.0.1"
+# Told by every URL and key of these tests; it must never be seen in anything that comes out.
+CANARY = "T0CANARYB0SECRETX"
+KEY = "R0CANARY" + "0" * 24
+
+Talk: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Site:
+    """A server that keeps what it is sent. `answers` are used up first; then `usual` for ever."""
+
+    usual: tuple[int, str] = (200, "ok")
+    answers: list[tuple[int, str, dict[str, str]]] = field(default_factory=list)
+    url: str = ""
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.requests.append((request.method, request.path))
+        self.headers.append(dict(request.headers))
+        if request.method == "POST":
+            self.bodies.append(await request.json())
+        status, text, headers = self.answers.pop(0) if self.answers else (*self.usual, {})
+        return web.Response(status=status, text=text, headers=headers)
+
+    @contextlib.asynccontextmanager
+    async def serve(self) -> AsyncIterator["Site"]:
+        async with serving(self.answer) as self.url:
+            yield self
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> AsyncIterator[str]:
+    """Run an HTTP server whose every path is answered so; yield its URL."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, HOST, 0).start()
+    try:
+        yield "http://{}:{}".format(*runner.addresses[0][:2])
+    finally:
+        await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def talking(talk: Talk) -> AsyncIterator[str]:
+    """Run a raw server that reads a whole request before it talks; yield its URL."""
+    talks: list[asyncio.Task[None]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = next(
+            int(line.split(b":")[1])
+            for line in head.lower().split(b"\r\n")
+            if line.startswith(b"content-length")
+        )
+        await reader.readexactly(length)
+        with contextlib.suppress(ConnectionError):
+            await talk(reader, writer)
+
+    async def end(writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(serve(reader, writer))
+        talks.append(task)
+        try:
+            await task
+        finally:
+            await end(writer)
+
+    server = await asyncio.start_server(start, HOST, 0)
+    try:
+        yield "http://{}:{}".format(*server.sockets[0].getsockname()[:2])
+    finally:
+        server.close()
+        for task in talks:
+            task.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)
+        await asyncio.sleep(0.1)
+
+
+@dataclass(slots=True)
+class Post:
+    """Sinks in front of one site, with the secrets in files: `chat` is Slack, `pager` PagerDuty."""
+
+    sinks: Sinks
+    slack_file: Path
+    key_file: Path
+    observed: list[tuple[str, Delivery]]
+    timed: list[tuple[str, Delivery, float]]
+
+
+@contextlib.asynccontextmanager
+async def post(folder: Path, url: str) -> AsyncIterator[Post]:
+    """Make sinks whose Slack webhook and PagerDuty are both at `url`."""
+    slack_file, key_file = folder / "slack-url", folder / "pagerduty-key"
+    slack_file.write_text(f"{url}/services/{CANARY}\n")
+    key_file.write_text(f" {KEY}\n")
+    observed: list[tuple[str, Delivery]] = []
+    timed: list[tuple[str, Delivery, float]] = []
+    sinks = Sinks(
+        {
+            "chat": Sink(name="chat", kind=Kind.SLACK, secret=Secret(file=str(slack_file))),
+            "pager": Sink(
+                name="pager",
+                kind=Kind.PAGERDUTY,
+                secret=Secret(file=str(key_file)),
+                endpoint=url,
+            ),
+        },
+        {"critical": ("chat", "pager"), "default": ("chat",)},
+        LoopClock(),
+        lambda sink, delivery: observed.append((sink, delivery)),
+        observe_seconds=lambda *what: timed.append(what),
+    )
+    try:
+        yield Post(sinks, slack_file, key_file, observed, timed)
+    finally:
+        await sinks.close()

@@ -1,0 +1,443 @@
+"""The sinks as the controller uses them."""
+
+import asyncio
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.controller.ports import Delivery, Outbox, Receipt
+from receiver.messages import Story, pagerduty, slack
+from receiver.notify import Kind, Secret, Sink, Sinks
+from receiver.reasons import Severity
+from tests.messages.limits import slack_faults
+from tests.messages.stories import story
+from tests.notify.sites import CANARY, KEY, Post, Site, post, talking
+from tests.virtual import LoopClock, virtual
+
+TAKEN = (202, '{"status":"success"}')
+
+
+def an_outbox(sinks: Sinks) -> Outbox:
+    """Let mypy hold the port against what implements it."""
+    return sinks
+
+
+async def until_taken(mail: Post, sink: str, told: Story) -> list[Receipt]:
+    """Deliver as the controller does: again after each wait; return every receipt."""
+    receipts = []
+    while True:
+        receipts.append(await mail.sinks.deliver(sink, told))
+        if receipts[-1].delivery is not Delivery.RATE_LIMITED:
+            return receipts
+        await asyncio.sleep(receipts[-1].retry_after or 0)
+
+
+# --- what is sent
+
+
+@virtual
+async def test_slack_gets_the_whole_message(tmp_path: Path) -> None:
+    async with Site().serve() as site, post(tmp_path, site.url) as mail:
+        receipt = await an_outbox(mail.sinks).deliver("chat", story())
+    assert receipt == Receipt(delivery=Delivery.DELIVERED, detail="200 from 127.0.0.1")
+    assert site.requests == [("POST", f"/services/{CANARY}")]
+    assert site.bodies == [slack(story())]
+
+
+@virtual
+async def test_pagerduty_gets_the_event_with_its_key_in_the_body(tmp_path: Path) -> None:
+    async with Site(usual=TAKEN).serve() as site, post(tmp_path, site.url) as mail:
+        for state in ("rollout_failed", "recovered"):
+            assert (
+                await mail.sinks.deliver("pager", story(state=state))
+            ).delivery is Delivery.DELIVERED
+    assert site.requests == [("POST", "/v2/enqueue")] * 2
+    expected = [pagerduty(story(state=state)) for state in ("rollout_failed", "recovered")]
+    assert site.bodies == [{"routing_key": KEY, **(event or {})} for event in expected]
+
+
+@virtual
+async def test_a_refused_message_is_sent_once_more_as_plain_text(tmp_path: Path) -> None:
+    site = Site(answers=[(400, "invalid_blocks", {})])
+    async with site.serve(), post(tmp_path, site.url) as mail:
+        receipt = await mail.sinks.deliver("chat", story())
+    assert receipt.delivery is Delivery.DELIVERED
+    assert ["blocks" in body for body in site.bodies] == [True, False]
+    assert slack_faults(site.bodies[1]) == []
+
+
+@virtual
+async def test_a_message_refused_twice_is_refused(tmp_path: Path) -> None:
+    site = Site(usual=(400, "invalid_payload"))
+    async with site.serve(), post(tmp_path, site.url) as mail:
+        receipt = await mail.sinks.deliver("chat", story())
+        assert mail.observed == [("chat", Delivery.REJECTED)]
+        assert mail.sinks.status("chat") == "ok"
+    assert receipt.delivery is Delivery.REJECTED
+    assert receipt.detail == "400 invalid_payload from 127.0.0.1"
+    assert len(site.bodies) == 2
+
+
+@virtual
+async def test_a_refused_event_is_sent_once_more_without_its_details(tmp_path: Path) -> None:
+    site = Site(usual=TAKEN, answers=[(413, "", {})])
+    async with site.serve(), post(tmp_path, site.url) as mail:
+        receipt = await mail.sinks.deliver("pager", story())
+    assert receipt.delivery is Delivery.DELIVERED
+    first, second = site.bodies
+    assert "custom_details" in first["payload"]
+    assert "custom_details" not in second["payload"]
+    assert first["dedup_key"] == second["dedup_key"]
+    assert second["routing_key"] == KEY
+
+
+@pytest.mark.parametrize("answer", [(403, "action_prohibited"), (404, "no_service"), (500, "")])
+@virtual
+async def test_nothing_else_is_sent_twice(answer: tuple[int, str], tmp_path: Path) -> None:
+    async with Site(usual=answer).serve() as site, post(tmp_path, site.url) as mail:
+        await mail.sinks.deliver("chat", story())
+    assert len(site.bodies) == 1
+
+
+@virtual
+async def test_an_unknown_sink_takes_nothing(tmp_path: Path) -> None:
+    async with Site().serve() as site, post(tmp_path, site.url) as mail:
+        receipt = await mail.sinks.deliver("nobody", story())
+        assert receipt == Receipt(delivery=Delivery.REJECTED, detail="there is no such sink")
+        assert not mail.sinks.speaks_of("nobody", story(), None)
+        assert mail.sinks.status("nobody") == "unknown"
+        assert mail.observed == []
+
+
+@virtual
+async def test_what_is_no_page_is_not_sent(tmp_path: Path) -> None:
+    async with Site(usual=TAKEN).serve() as site, post(tmp_path, site.url) as mail:
+        receipt = await mail.sinks.deliver("pager", story(state="shadow"))
+    assert receipt.delivery is Delivery.REJECTED
+    assert site.bodies == []
+
+
+# --- secrets
+
+
+@virtual
+async def test_a_rotated_secret_is_used_for_the_next_message(tmp_path: Path) -> None:
+    async with Site().serve() as site, post(tmp_path, site.url) as mail:
+        await mail.sinks.deliver("chat", story())
+        mail.slack_file.write_text(f"{site.url}/services/new\n")
+        await mail.sinks.deliver("chat", story())
+        site.usual = TAKEN
+        await mail.sinks.deliver("pager", story())
+        mail.key_file.write_text("1" * 32)
+        await mail.sinks.deliver("pager", story())
+    assert [path for _, path in site.requests][:2] == [f"/services/{CANARY}", "/services/new"]
+    assert [body["routing_key"] for body in site.bodies[2:]] == [KEY, "1" * 32]
+
+
+@virtual
+async def test_a_missing_secret_is_for_a_person_to_mend(tmp_path: Path) -> None:
+    async with Site().serve() as site, post(tmp_path, site.url) as mail:
+        mail.slack_file.unlink()
+        receipt = await mail.sinks.deliver("chat", story())
+        assert receipt == Receipt(
+            delivery=Delivery.UNAUTHORIZED, detail="the secret is missing or empty"
+        )
+        assert mail.sinks.status("chat") == "unauthorized"
+        mail.slack_file.write_text(f"{site.url}/x")
+        assert (await mail.sinks.deliver("chat", story())).delivery is Delivery.DELIVERED
+        assert mail.sinks.status("chat") == "ok"
+
+
+@virtual
+async def test_a_secret_is_not_sent_in_clear_to_another_machine(tmp_path: Path) -> None:
+    async with Site().serve() as site, post(tmp_path, site.url) as mail:
+        mail.slack_file.write_text(f"http://192.0.2.1/services/{CANARY}")
+        receipt = await mail.sinks.deliver("chat", story())
+    assert receipt == Receipt(
+        delivery=Delivery.UNAUTHORIZED, detail="the secret is no valid https URL"
+    )
+
+
+def test_no_secret_is_seen_whatever_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    seen: list[Any] = []
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    @virtual
+    async def tell() -> None:
+        statuses = (200, 202, 302, 400, 403, 404, 429, 500)
+        site = Site(answers=[(status, CANARY + KEY, {}) for status in statuses for _ in range(2)])
+        async with site.serve(), talking(hang_up) as rude:
+            for url in (*[site.url] * 8, rude, f"http://{CANARY}.example", f"http://[{CANARY}"):
+                async with post(tmp_path, site.url) as mail:
+                    mail.slack_file.write_text(f"{url}/services/{CANARY}")
+                    seen.append(await mail.sinks.deliver("chat", story()))
+                    seen.append(await mail.sinks.deliver("pager", story()))
+                    seen.append((mail.sinks, mail.sinks.__dict__, mail.sinks.health()))
+
+    tell()
+    assert len(seen) == 33
+    for text in (repr(seen), caplog.text):
+        assert CANARY not in text
+        assert KEY not in text
+
+
+# --- pace
+
+
+@virtual
+async def test_slack_is_spoken_to_in_bursts_of_five_and_then_once_a_second(tmp_path: Path) -> None:
+    clock = LoopClock()
+    async with Site().serve() as site, post(tmp_path, site.url) as mail:
+        began, ends = clock.monotonic(), []
+        for _ in range(8):
+            await until_taken(mail, "chat", story())
+            ends.append(clock.monotonic() - began)
+    assert ends == pytest.approx([0, 0, 0, 0, 0, 1, 2, 3], abs=0.1)
+    assert len(mail.observed) == len(site.bodies) == 8
+
+
+@virtual
+async def test_pagerduty_gets_at_most_a_hundred_events_a_minute(tmp_path: Path) -> None:
+    clock = LoopClock()
+    async with Site(usual=TAKEN).serve() as site, post(tmp_path, site.url) as mail:
+        began = clock.monotonic()
+        while clock.monotonic() - began < 180:
+            await until_taken(mail, "pager", story())
+        minutes = (clock.monotonic() - began) / 60
+    assert len(site.bodies) <= 20 + 100 * minutes
+    assert len(site.bodies) >= 100 * minutes - 1
+
+
+@virtual
+async def test_one_sink_does_not_wait_for_the_pace_of_another(tmp_path: Path) -> None:
+    async with Site().serve() as site, post(tmp_path, site.url) as mail:
+        *_, last = [await mail.sinks.deliver("chat", story()) for _ in range(6)]
+        assert (last.delivery, last.detail) == (Delivery.RATE_LIMITED, "paced")
+        assert last.retry_after == pytest.approx(1, abs=0.1)
+        site.usual = TAKEN
+        assert (await mail.sinks.deliver("pager", story())).delivery is Delivery.DELIVERED
+
+
+@virtual
+async def test_after_a_429_nothing_is_sent_until_it_is_over(tmp_path: Path) -> None:
+    site = Site(answers=[(429, "", {"Retry-After": "30"})])
+    async with site.serve(), post(tmp_path, site.url) as mail:
+        first = await mail.sinks.deliver("chat", story())
+        assert (first.delivery, first.retry_after) == (Delivery.RATE_LIMITED, 30.0)
+        await asyncio.sleep(10)
+        second = await mail.sinks.deliver("chat", story(subject="another"))
+        assert second.delivery is Delivery.RATE_LIMITED
+        assert second.retry_after == pytest.approx(20, abs=0.1)
+        assert len(site.bodies) == 1
+        site.usual = TAKEN
+        assert (await mail.sinks.deliver("pager", story())).delivery is Delivery.DELIVERED
+        site.usual = (200, "ok")
+        await asyncio.sleep(second.retry_after or 0)
+        assert (await mail.sinks.deliver("chat", story())).delivery is Delivery.DELIVERED
+        assert mail.sinks.status("chat") == "ok"
+    assert mail.observed == [
+        ("chat", Delivery.RATE_LIMITED),
+        ("pager", Delivery.DELIVERED),
+        ("chat", Delivery.DELIVERED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "seconds"),
+    [
+        ({}, "", 15.0),
+        ({"Retry-After": "junk"}, "", 15.0),
+        ({"Retry-After": "0"}, "", 0.0),
+        ({"Retry-After": "1e9"}, "", 600.0),
+        ({"Retry-After": "Mon, 23 Nov 2026 01:00:40 GMT"}, "", 40.0),
+        ({}, '{"ok":false,"error":"rate_limited","retry_after":7}', 7.0),
+    ],
+)
+@virtual
+async def test_a_429_says_how_long_or_there_is_a_usual_wait(
+    headers: dict[str, str], body: str, seconds: float, tmp_path: Path
+) -> None:
+    site = Site(answers=[(429, body, headers)])
+    async with site.serve(), post(tmp_path, site.url) as mail:
+        receipt = await mail.sinks.deliver("chat", story())
+    assert receipt.retry_after == pytest.approx(seconds, abs=0.1)
+
+
+# --- who hears of what
+
+
+@virtual
+async def test_a_severity_without_a_route_goes_the_default_way(tmp_path: Path) -> None:
+    async with post(tmp_path, "http://127.0.0.1:1") as mail:
+        assert mail.sinks.routes("critical") == ("chat", "pager")
+        assert mail.sinks.routes("warning") == ("chat",)
+        assert mail.sinks.routes("page me") == ("chat",)
+        nobody = Sinks({}, {}, LoopClock())
+        assert nobody.routes("critical") == ()
+
+
+CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
+SPEAKS = [
+    # state, severity, told before -> does Slack speak, does the pager
+    ("settling", CRITICAL, None, False, False),
+    ("applying", CRITICAL, None, False, False),
+    ("following", CRITICAL, None, True, True),
+    ("following", CRITICAL, "following", False, False),
+    ("following", WARNING, None, True, True),
+    ("following", INFO, None, True, False),
+    ("verifying", CRITICAL, "following", True, True),
+    ("verifying", CRITICAL, "verifying", False, False),
+    ("recovered", CRITICAL, "verifying", True, True),
+    ("recovered", CRITICAL, None, True, False),
+    ("recovered", INFO, "following", True, True),
+    ("recovered", CRITICAL, "recovered", True, False),
+    ("resolved_by_itself", CRITICAL, None, True, False),
+    ("resolved_by_itself", CRITICAL, "following", True, True),
+    ("unconfirmed", CRITICAL, None, True, True),
+    ("did_not_help", CRITICAL, "verifying", True, True),
+    ("rollout_failed", CRITICAL, "following", True, True),
+    ("refused", CRITICAL, None, True, True),
+    ("refused", CRITICAL, "refused", True, True),
+    ("refused", WARNING, None, True, True),
+    ("refused", INFO, None, True, False),
+    ("superseded", CRITICAL, "following", True, True),
+    ("gone", CRITICAL, "following", True, True),
+    ("firing", CRITICAL, None, True, True),
+    ("firing", CRITICAL, "firing", False, False),
+    ("firing", CRITICAL, "resolved", True, True),
+    ("firing", INFO, None, True, False),
+    ("resolved", CRITICAL, "firing", True, True),
+    ("resolved", CRITICAL, None, True, False),
+    ("failing", CRITICAL, None, True, True),
+    ("shadow", CRITICAL, None, True, False),
+    ("shadow", INFO, None, True, False),
+]
+
+
+@pytest.mark.parametrize(("state", "severity", "told", "chat", "pager"), SPEAKS)
+@virtual
+async def test_each_sink_speaks_of_what_it_has_to_say(
+    state: str, severity: Severity, told: str | None, *, chat: bool, pager: bool, tmp_path: Path
+) -> None:
+    async with post(tmp_path, "http://127.0.0.1:1") as mail:
+        now = story(state=state, severity=severity)
+        assert mail.sinks.speaks_of("chat", now, told) is chat
+        assert mail.sinks.speaks_of("pager", now, told) is pager
+
+
+@virtual
+async def test_a_page_of_unknown_fate_is_resolved_although_it_was_never_taken(
+    tmp_path: Path,
+) -> None:
+    async with Site(usual=(500, "")).serve() as site, post(tmp_path, site.url) as mail:
+        failed, well = story(state="following"), story(state="recovered")
+        assert not mail.sinks.speaks_of("pager", well, None)
+        assert (await mail.sinks.deliver("pager", failed)).delivery is Delivery.AMBIGUOUS
+        assert mail.sinks.speaks_of("pager", well, None)
+        assert not mail.sinks.speaks_of("pager", replace(well, subject="another"), None)
+        site.usual = TAKEN
+        await mail.sinks.deliver("pager", well)
+        assert not mail.sinks.speaks_of("pager", well, None)
+    assert [body["event_action"] for body in site.bodies] == ["trigger", "resolve"]
+
+
+@virtual
+async def test_only_so_many_pages_of_unknown_fate_are_remembered(tmp_path: Path) -> None:
+    async with Site(usual=(500, "")).serve() as site, post(tmp_path, site.url) as mail:
+        for number in range(1001):
+            await until_taken(mail, "pager", story(subject=f"inc-{number}"))
+        well = story(state="recovered")
+        first, second, last = (replace(well, subject=f"inc-{n}") for n in (0, 1, 1000))
+        assert not mail.sinks.speaks_of("pager", first, None)
+        assert mail.sinks.speaks_of("pager", second, None)
+        assert mail.sinks.speaks_of("pager", last, None)
+
+
+# --- how we are
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "health"),
+    [
+        ((200, "ok"), "ok", "available"),
+        ((429, ""), "ok", "available"),
+        ((400, "no_text"), "ok", "available"),
+        ((403, "invalid_token"), "unauthorized", "unauthorized"),
+        ((404, "no_service"), "unauthorized", "unauthorized"),
+        ((500, ""), "unreachable", "unreachable"),
+        ((302, ""), "unreachable", "unreachable"),
+    ],
+)
+@virtual
+async def test_the_last_delivery_says_how_a_sink_is(
+    answer: tuple[int, str], status: str, health: str, tmp_path: Path
+) -> None:
+    async with Site(usual=answer).serve() as site, post(tmp_path, site.url) as mail:
+        assert mail.sinks.status("chat") == "unknown"
+        await mail.sinks.deliver("chat", story())
+        assert mail.sinks.status("chat") == status
+        assert mail.sinks.health() == {"slack": health, "pagerduty": "available"}
+
+
+@virtual
+async def test_of_several_sinks_the_worst_is_shown(tmp_path: Path) -> None:
+    async with Site(answers=[(500, "", {})]).serve() as site:
+        file = tmp_path / "url"
+        file.write_text(f"{site.url}/x")
+        secret = Secret(file=str(file))
+        names = ("one", "two", "three")
+        chats = {name: Sink(name=name, kind=Kind.SLACK, secret=secret) for name in names}
+        sinks = Sinks(chats, {}, LoopClock())
+        for name in names:
+            await sinks.deliver(name, story())
+        assert sinks.health() == {"slack": "unreachable", "pagerduty": "not_configured"}
+        await sinks.close()
+
+
+@virtual
+async def test_a_sink_whose_secret_is_missing_is_shown_before_it_is_needed(tmp_path: Path) -> None:
+    async with post(tmp_path, "http://127.0.0.1:1") as mail:
+        mail.key_file.unlink()
+        assert mail.sinks.health() == {"slack": "available", "pagerduty": "unauthorized"}
+
+
+@virtual
+async def test_what_was_sent_is_observed_with_the_time_it_took(tmp_path: Path) -> None:
+    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(3)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async with talking(hold) as url, post(tmp_path, url) as mail:
+        await mail.sinks.deliver("chat", story())
+        assert mail.observed == [("chat", Delivery.DELIVERED)]
+        [(sink, delivery, seconds)] = mail.timed
+        assert (sink, delivery) == ("chat", Delivery.DELIVERED)
+        assert seconds == pytest.approx(3, abs=0.2)
+
+
+@virtual
+async def test_a_sink_that_is_down_does_not_delay_another(tmp_path: Path) -> None:
+    clock = LoopClock()
+
+    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(3600)
+        writer.close()
+
+    async with (
+        Site(usual=TAKEN).serve() as site,
+        talking(hold) as black_hole,
+        post(tmp_path, site.url) as mail,
+    ):
+        mail.slack_file.write_text(f"{black_hole}/x")
+        began = clock.monotonic()
+        slow = asyncio.ensure_future(mail.sinks.deliver("chat", story()))
+        receipt = await mail.sinks.deliver("pager", story())
+        assert receipt.delivery is Delivery.DELIVERED
+        assert clock.monotonic() - began < 0.5
+        assert (await slow).delivery is Delivery.AMBIGUOUS
