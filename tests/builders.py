@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from receiver import rollout as ro
+from receiver.alerts import Alert
 from receiver.decisions import Look, Policy
 from receiver.journal import (
     Applied,
@@ -354,4 +355,27 @@ def look(
         policy=policy(**changes),
         now=now,
         stopped=stopped,
+    )
+
+
+# --- alerts
+
+
+def alert(
+    *,
+    starts: float = -2,
+    ends: float | None = None,
+    fingerprint: str = "00000000000000a1",
+    name: str = "CheckoutErrors",
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> Alert:
+    """Return an alert: firing, or with `ends` resolved."""
+    return Alert(
+        status="firing" if ends is None else "resolved",
+        fingerprint=fingerprint,
+        labels={"alertname": name, "severity": "critical"} | dict(labels or {}),
+        annotations={"summary": "Checkout fails"} | dict(annotations or {}),
+        starts_at=at(starts),
+        ends_at=None if ends is None else at(ends),
     )

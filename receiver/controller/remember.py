@@ -1,5 +1,6 @@
 """What a delivery changes in a journal: episodes, incidents, refusals, notices owed. Pure."""
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from receiver import alerts as al
 from receiver.alerts import Alert
 from receiver.controller.answers import Action, Answer
 from receiver.decisions import FINAL, Case, Decision, Look, binding, decide
-from receiver.journal import Episode, Incident, Journal, Mark, Notice, Phase
+from receiver.journal import SUSPECT_FOR, Episode, Incident, Journal, Mark, Notice, Phase
 from receiver.reasons import Reason, Severity, about, louder
 from receiver.rollout import Revision, Rollout
 
@@ -156,6 +157,8 @@ def _judge(
         incident = _incident(look, rollout.uid, rollout.current, episode, decision)
         return journal.with_incident(incident), decision, incident.id
     if decision.final and episode.code == rollout.code and rollout.current is not None:
+        if (told := _told_before(journal, episode, look.now)) is not None:
+            return journal, decision, told
         incident = _incident(look, rollout.uid, rollout.current, episode, decision)
         incident = incident.enter(Phase.REFUSED, look.now, reason=decision.reason)
         journal = journal.with_incident(incident)
@@ -163,6 +166,16 @@ def _judge(
         return journal.owe(incident.id, sinks, look.now), decision, incident.id
     journal = tell_refusal(replace(look, journal=journal), rollout, episode, decision, routes)
     return journal, decision, _incident_named(journal, decision)
+
+
+def _told_before(journal: Journal, episode: Episode, now: datetime) -> str | None:
+    """Return the incident that told of this very refusal already: once for all alerts of it."""
+    known = journal.incident_of(episode.uid, episode.code)
+    if known is None or known.phase is not Phase.REFUSED or known.reason is not episode.reason:
+        return None
+    asking = journal.episodes_of(episode.uid, episode.code)
+    others = (e for e in asking if e is not episode and e.firing and e.reason is known.reason)
+    return known.id if now - known.phase_at < SUSPECT_FOR or any(others) else None
 
 
 def _incident_named(journal: Journal, decision: Decision) -> str:
@@ -191,7 +204,11 @@ def incident_id(journal: Journal, uid: str, code: str) -> str:
     """Return an id that every replica finds alike: of the n-th incident about this code."""
     count = sum((i.uid, i.bad.code) == (uid, code) for i in journal.incidents)
     count += (uid, code) in journal.handled
-    return "inc-" + sha256(f"{uid}/{code}/{count}".encode()).hexdigest()[:12]
+    # Some of those before may have been dropped: no id is given twice.
+    taken = {i.id.partition("-")[2] for i in journal.incidents}
+    numbers = itertools.count(count)
+    digests = (sha256(f"{uid}/{code}/{n}".encode()).hexdigest()[:12] for n in numbers)
+    return "inc-" + next(digest for digest in digests if digest not in taken)
 
 
 def tell_refusal(
@@ -227,7 +244,7 @@ def _would(decision: Decision) -> str:
     if to is None:
         return ""
     images = ", ".join(image for _, image in to.images)
-    return f"it would have been rolled back to revision {to.number} ({images})"
+    return al.text(f"it would have been rolled back to revision {to.number} ({images})", TEXT)
 
 
 def _episode(alert: Alert, *, trouble_at: datetime, now: datetime) -> Episode:
@@ -258,22 +275,24 @@ def _episode(alert: Alert, *, trouble_at: datetime, now: datetime) -> Episode:
 
 def pass_on(journal: Journal, alert: Alert, now: datetime, routes: Routes) -> Journal:
     """Note an alert that asks for no rollback: told once when it fires, and when it resolves."""
-    start = alert.starts_at.isoformat()
-    key = sha256(f"{alert.fingerprint}/{start}".encode()).hexdigest()[:12]
-    subject = "alert-" + key
-    known = next((n for n in journal.notices if n.subject == subject), None)
-    severity = severity_of(alert)
     sinks = routes(route_of(alert))
     if not alert.firing:
-        journal = close(journal, alert, now)
-        if known is None or known.state == "resolved":
-            return journal
-        told = replace(known, state="resolved", reason=Reason.RESOLVED, at=now)
-        return journal.with_notice(told).owe(subject, sinks, now)
+        ended = alert.ends_at or now
+        return _tell_resolved(close(journal, alert, now), alert, ended, now, sinks)
     same = [e for e in journal.episodes if e.fingerprint == alert.fingerprint]
     if any(e.ends_at is not None and alert.starts_at <= e.ends_at for e in same):
         return journal
-    if known is not None:
+    # The start moves, as in `_fired`.
+    open_ = [e for e in same if e.firing and e.reason is Reason.NOTIFY_ONLY]
+    if any(alert.starts_at <= e.starts_at for e in open_):
+        return journal
+    ended = alert.starts_at - JUST
+    for earlier in open_:
+        journal = journal.with_episode(replace(earlier, ends_at=ended))
+    journal = _tell_resolved(journal, alert, ended, now, sinks)
+    what = f"{alert.fingerprint}/{alert.starts_at.isoformat()}"
+    subject = "alert-" + sha256(what.encode()).hexdigest()[:12]
+    if any(n.subject == subject for n in journal.notices):
         return journal
     episode = replace(
         _episode(alert, trouble_at=alert.starts_at, now=now), reason=Reason.NOTIFY_ONLY
@@ -282,7 +301,7 @@ def pass_on(journal: Journal, alert: Alert, now: datetime, routes: Routes) -> Jo
         subject=subject,
         state="firing",
         reason=Reason.NOTIFY_ONLY,
-        severity=severity,
+        severity=severity_of(alert),
         at=now,
         started_at=alert.starts_at,
         namespace=al.text(alert.labels.get("namespace", ""), 63),
@@ -290,6 +309,18 @@ def pass_on(journal: Journal, alert: Alert, now: datetime, routes: Routes) -> Jo
         episodes=(alert.fingerprint,),
     )
     return journal.with_episode(episode).with_notice(notice).owe(subject, sinks, now)
+
+
+def _tell_resolved(
+    journal: Journal, alert: Alert, ended: datetime, now: datetime, sinks: tuple[str, ...]
+) -> Journal:
+    """Owe the end of every firing of this alert that was passed on, however its start has moved."""
+    for notice in journal.notices:
+        passed_on = notice.state == "firing" and alert.fingerprint in notice.episodes
+        if passed_on and notice.started_at <= ended:
+            told = replace(notice, state="resolved", reason=Reason.RESOLVED, at=now)
+            journal = journal.with_notice(told).owe(notice.subject, sinks, now)
+    return journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
