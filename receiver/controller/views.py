@@ -51,7 +51,7 @@ def _revision(revision: Revision, rollout: Rollout, journal: Journal, now: datet
     marks = [
         word
         for word, holds in (
-            ("current", revision.hash == (rollout.current.hash if rollout.current else "")),
+            ("current", rollout.current is not None and revision.uid == rollout.current.uid),
             ("quarantined", revision.code in quarantined(rollout, journal)),
             ("suspect", revision.code in suspects),
             ("same_code_as_current", revision.code == rollout.code),
