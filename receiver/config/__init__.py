@@ -1,6 +1,8 @@
 """The configuration: one YAML file, checked whole; all problems are reported at once."""
 
-from receiver.config.document import Problem, read
-from receiver.config.settings import Settings, described
+from receiver.config.check import parse, read
+from receiver.config.document import Problem
+from receiver.config.settings import Settings
+from receiver.config.table import described
 
-__all__ = ["Problem", "Settings", "described", "read"]
+__all__ = ["Problem", "Settings", "described", "parse", "read"]

@@ -1,14 +1,19 @@
-"""From a YAML file to settings, or to a list of all that is wrong with it."""
+"""YAML without surprises: what a file holds, where it stands, and what is wrong with it as a file.
 
-import difflib
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+Only the scalars of YAML's core schema: `on`, `yes`, `12:30`, `010` and `2026-01-01` are what they
+look like. A key that is there twice is a mistake, and so is one that is no text.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
-from receiver.config.settings import Settings, parts_of
+Path: TypeAlias = tuple[str | int, ...]
+
+# An anchor can be used again and again, and so on: a few lines that are gigabytes.
+MOST_NODES = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,82 +22,161 @@ class Problem:
 
     path: str
     text: str
+    line: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.text}" if self.path else self.text
+        where = self.path
+        if self.line is not None:
+            where = f"{where} (line {self.line})" if where else f"line {self.line}"
+        return f"{where}: {self.text}" if where else self.text
+
+
+@dataclass(slots=True)
+class Document:
+    """What a file holds; `lines` says where each setting stands."""
+
+    value: dict[str, Any] = field(default_factory=dict)
+    lines: dict[Path, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def problem(self, path: Path, text: str) -> Problem:
+        """Return a problem of a setting, with the line of it or of what it should stand in."""
+        known = (
+            self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines
+        )
+        return Problem(path=dotted(path), text=text, line=next(known, None))
+
+    def at(self, path: Path) -> Any:
+        """Return what stands at a path, None where there is nothing."""
+        found: Any = self.value
+        for step in path:
+            try:
+                found = found[step]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return found
+
+
+def dotted(path: Path) -> str:
+    """Write a path: `auth.webhook.bearer_tokens[0].file`."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step[:80]}" for step in path)
+    return "".join(steps).removeprefix(".")
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes a key that is there twice for the mistake it is."""
+    """Knows the scalars of the core schema and nothing else."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - yaml's signature
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is no text: quote it", key_node.start_mark
-                )
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - yaml's way to say it
+
+
+_NULL, _BOOL, _INT, _FLOAT, _STR = (
+    f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str")
+)
+# YAML 1.2.2, 10.3.2. Tried in this order.
+for _tag, _pattern in (
+    (_NULL, r"null|Null|NULL|~|"),
+    (_BOOL, r"true|True|TRUE|false|False|FALSE"),
+    (_INT, r"[-+]?[0-9]+"),
+    (_FLOAT, r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"),
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(rf"(?:{_pattern})\Z"), None)
+
+
+def load(text: str) -> Document:
+    """Read the text of a file. Never raises: what is wrong is among the problems."""
+    document = Document()
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = mark.line + 1 if mark is not None else None
+        document.problems.append(Problem(path="", text=error.problem or "is no YAML", line=line))
+        return document
+    except yaml.YAMLError:
+        document.problems.append(Problem(path="", text="is no YAML: it holds control characters"))
+        return document
+    except RecursionError:
+        document.problems.append(Problem(path="", text="is nested too deeply"))
+        return document
+    if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == _NULL):
+        return document
+    if not isinstance(node, yaml.MappingNode):
+        document.problems.append(Problem(path="", text="the top level must be a mapping"))
+        return document
+    document.value = _Reading(document).mapping(node, ())
+    return document
+
+
+class _Reading:
+    """One walk over the nodes of a file."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._nodes = 0
+        self._above: list[yaml.Node] = []
+
+    def _say(self, node: yaml.Node, path: Path, text: str) -> None:
+        line = node.start_mark.line + 1
+        problem = Problem(path=dotted(path), text=text, line=line)
+        self._document.problems.append(problem)
+
+    def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
+        """Return the settings of a mapping; one without a value is as if it were left out."""
+        found: dict[str, Any] = {}
+        seen: set[str] = set()
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag != _STR:
+                shown = str(getattr(key_node, "value", ""))[:40] if key_node.tag != _NULL else ""
+                self._say(key_node, path, f"the key {shown!r} is no text: quote it")
+                continue
+            key = str(key_node.value)
+            here = (*path, key)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is there twice", key_node.start_mark
-                )
+                self._say(key_node, here, "is there twice")
+                continue
             seen.add(key)
-        return super().construct_mapping(node, deep=deep)
+            self._document.lines[here] = key_node.start_mark.line + 1
+            value = self._value(value_node, here)
+            if value is not None:
+                found[key] = value
+        return found
 
+    def _value(self, node: yaml.Node, path: Path) -> Any:
+        self._nodes += 1
+        if self._nodes > MOST_NODES or any(node is each for each in self._above):
+            if self._nodes <= MOST_NODES + 1:
+                self._say(node, path, "holds itself, or far too much")
+            return None
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path)
+        self._above.append(node)
+        try:
+            if isinstance(node, yaml.MappingNode):
+                return self.mapping(node, path)
+            values = []
+            for index, each in enumerate(node.value):
+                here = (*path, index)
+                self._document.lines[here] = each.start_mark.line + 1
+                values.append(self._value(each, here))
+            return values
+        finally:
+            self._above.pop()
 
-def read(path: Path, *, insecure: bool = False) -> Settings | list[Problem]:
-    """Read a configuration file; return the settings, or every problem found.
-
-    Without any credential for the webhook it is refused unless `insecure` says that this is meant.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        return [Problem(path="", text=f"{path}: cannot be read: {type(error).__name__}")]
-    return parse(text, insecure=insecure)
-
-
-def parse(text: str, *, insecure: bool = False) -> Settings | list[Problem]:
-    """Read the text of a configuration; see `read`."""
-    try:
-        document = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark is not None else ""
-        return [Problem(path=where, text=str(getattr(error, "problem", None) or "is no YAML"))]
-    except (ValueError, RecursionError):
-        return [Problem(path="", text="is no YAML that can be read")]
-    if document is None:
-        document = {}
-    if not isinstance(document, dict):
-        return [Problem(path="", text="the top level must be a mapping")]
-    try:
-        settings = Settings.model_validate(document)
-    except ValidationError as error:
-        return [_problem(one) for one in error.errors(include_input=False, include_url=False)]
-    webhook = settings.auth.webhook
-    if not webhook.bearer_tokens and webhook.basic is None and not insecure:
-        text = "no credential is configured: anybody could post alerts (--insecure if you mean it)"
-        return [Problem(path="auth.webhook", text=text)]
-    return settings
-
-
-def _problem(error: Any) -> Problem:
-    steps = [step for step in error["loc"] if step not in ("slack-webhook", "pagerduty")]
-    path = ".".join(str(step) for step in steps)
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(steps[-1]), _names(steps[:-1]), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return Problem(path=path, text=f"is no setting{hint}")
-    return Problem(path=path, text=str(error["msg"]).removeprefix("Value error, "))
-
-
-def _names(steps: list[Any]) -> list[str]:
-    """Return the settings there are below a path."""
-    parts: list[type[BaseModel]] = [Settings]
-    for step in steps:
-        fields = [part.model_fields[step] for part in parts if step in part.model_fields]
-        below = [one for field in fields for one in parts_of(field.annotation)]
-        parts = list(below) or parts
-    return [name for part in parts for name in part.model_fields]
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        text = str(node.value)
+        if node.tag == _NULL:
+            return None
+        if node.tag == _BOOL:
+            return text.lower() == "true"
+        if node.tag == _INT and len(text) < 20:  # noqa: PLR2004 - no setting needs more digits
+            return int(text)
+        if node.tag == _FLOAT:
+            return float(text)
+        if node.tag not in (_STR, _INT):
+            self._say(node, path, f"has a tag that is not understood: {str(node.tag)[:60]}")
+            return None
+        return text

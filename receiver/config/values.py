@@ -1,0 +1,178 @@
+"""What a setting can hold: spans, sizes, names, matchers, and where a secret is."""
+
+import ipaddress
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from receiver import alerts as al
+from receiver.alerts import Matcher
+
+MIB = 2**20
+_SIZES = {"GiB": 2**30, "MiB": MIB, "KiB": 2**10, "GB": 10**9, "MB": 10**6, "kB": 10**3, "B": 1}
+_SPANS = (("h", 3600), ("m", 60), ("s", 1))
+LONGEST = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a value of a type is written in the configuration."""
+
+    write: Callable[[Any], str]
+
+
+def span(value: timedelta) -> str:
+    """Write a span as Prometheus does: `10m`, `250ms`."""
+    if value % timedelta(seconds=1):
+        return f"{value // timedelta(milliseconds=1)}ms"
+    seconds = value // timedelta(seconds=1)
+    unit, size = next((unit, size) for unit, size in _SPANS if seconds % size == 0)
+    return f"{seconds // size}{unit}"
+
+
+def size(value: int) -> str:
+    """Write a size with the largest unit that divides it: `32MiB`."""
+    unit, factor = next((unit, factor) for unit, factor in _SIZES.items() if value % factor == 0)
+    return f"{value // factor}{unit}"
+
+
+def _read_span(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a duration is written with its unit, such as 90s or 10m")  # noqa: TRY004 - pydantic takes no other error
+    return al.duration(value)
+
+
+def _usual(value: timedelta) -> timedelta:
+    if not timedelta(0) < value <= LONGEST:
+        raise ValueError("must be longer than 0 and at most a year")
+    return value
+
+
+def _read_size(value: Any) -> Any:
+    match = re.fullmatch(r"(\d{1,9})\s*([A-Za-z]+)", value) if isinstance(value, str) else None
+    if match is None or match[2] not in _SIZES:
+        raise ValueError("a size is written with its unit, such as 32MiB")
+    return int(match[1]) * _SIZES[match[2]]
+
+
+def _namespace(value: str) -> str:
+    if not al.is_namespace(value):
+        raise ValueError("is no name of a namespace")
+    return value
+
+
+def _some(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("must hold at least one")
+    return value
+
+
+def _label(value: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", value):
+        raise ValueError("is no name of a label")
+    return value
+
+
+def _sink_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-_a-z0-9]{0,61}[a-z0-9])?", value):
+        raise ValueError("a sink is named in lower case, digits and dashes")
+    return value
+
+
+def _web_address(value: str) -> str:
+    """Check that what is sent there cannot be read on the way: https, or this very machine."""
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+    except ValueError:
+        raise ValueError("is no URL") from None
+    if not host or parts.username is not None or not value.isprintable() or " " in value:
+        raise ValueError("is no URL")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise ValueError("must begin with https://")
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read_matchers(value: Any) -> Any:
+    """Read one set of matchers; all of a set have to fit."""
+    if not isinstance(value, list):
+        raise ValueError("is a list of matchers, such as ['team=\"shop\"']")  # noqa: TRY004 - pydantic takes no other error
+    found: list[Matcher] = []
+    for one in value:
+        found += [one] if isinstance(one, Matcher) else al.matchers(str(one))
+    # As with Alertmanager's silences: one forgotten word must not mean everything.
+    if al.fits(found, {}):
+        raise ValueError("fits alerts that carry none of its labels: name at least one that must")
+    return tuple(found)
+
+
+def _read_matcher_sets(value: Any) -> Any:
+    """Take a flat list as Alertmanager does: one set, all of which has to fit."""
+    flat = isinstance(value, list) and value and all(isinstance(each, str) for each in value)
+    return [value] if flat else value
+
+
+# --- secrets
+
+
+def _usable(secret: str) -> None:
+    """Raise `ValueError` for what cannot be a token, a password, a key or a URL."""
+    if not secret.strip():
+        raise ValueError("is empty")
+    if not secret.strip().isprintable():
+        raise ValueError("holds more than one line of text")
+
+
+def _secret_file(value: str) -> str:
+    # The value itself is never shown: people do write the secret where its file belongs.
+    if "://" in value:
+        raise ValueError("is the name of a file, not the URL itself")
+    try:
+        secret = Path(value).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ValueError("there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot be read ({type(error).__name__})") from None
+    _usable(secret)
+    return value
+
+
+def _secret_variable(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        raise ValueError("is no name of an environment variable")
+    if value not in os.environ:
+        raise ValueError("there is no such environment variable")
+    _usable(os.environ[value])
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_read_span), AfterValidator(_usual), Shown(span)]
+Size = Annotated[int, BeforeValidator(_read_size), Field(gt=0), Shown(size)]
+Text = Annotated[str, Field(strict=True, min_length=1, max_length=500)]
+Namespace = Annotated[str, Field(strict=True), AfterValidator(_namespace)]
+Namespaces = Annotated[tuple[Namespace, ...], AfterValidator(_some)]
+Labels = Annotated[
+    tuple[Annotated[str, Field(strict=True), AfterValidator(_label)], ...], AfterValidator(_some)
+]
+SinkName = Annotated[str, Field(strict=True), AfterValidator(_sink_name)]
+WebAddress = Annotated[str, Field(strict=True), AfterValidator(_web_address)]
+MatcherSet = Annotated[tuple[Matcher, ...], BeforeValidator(_read_matchers)]
+MatcherSets = Annotated[tuple[MatcherSet, ...], BeforeValidator(_read_matcher_sets)]
+SecretFile = Annotated[str, Field(strict=True), AfterValidator(_secret_file)]
+SecretVariable = Annotated[str, Field(strict=True), AfterValidator(_secret_variable)]
