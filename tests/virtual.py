@@ -6,6 +6,14 @@ is the same in each run. Sockets are real, so nothing may block: no threads, and
 
     async def story() -> None: ...
     run(story)                      # or, as a decorator on a test: @virtual
+
+    @virtual
+    async def test_an_hour_is_short() -> None:
+        clock = LoopClock()         # now() and monotonic() of the loop, sleep() is asyncio.sleep
+        await clock.sleep(3600)
+
+`@virtual` leaves an ordinary function: fixtures and parameters reach it, but no async fixture does.
+What waits for something that does not come is an error within seconds.
 """
 
 import asyncio
@@ -13,11 +21,16 @@ import functools
 import selectors
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 START = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 # Real seconds without any socket event after which nothing is on its way on loopback any more.
-QUIET = 0.0015
+# Linux hands over what was sent before `send` returns; the rest is for a busy machine.
+QUIET = 0.001
+# Real seconds to wait for a socket when no timer is set. It is loopback: more will not help.
+PATIENCE = 5.0
 # A test that waits for something that never comes would spin for ever otherwise.
 LONGEST = 14 * 24 * 3600.0
 
@@ -33,23 +46,27 @@ class _Selector(selectors.DefaultSelector):
             return events
         # Two looks: the first may be too early for what the kernel is about to hand over.
         for _ in range(2):
-            events = super().select(QUIET / 2)
+            events = super().select(QUIET)
             if events:
                 return events
-        if timeout is None:
-            # Nothing is scheduled: only a socket can go on from here.
-            return super().select(1.0)
-        self.loop.pass_time(timeout)
+        if timeout is not None:
+            self.loop.pass_time(timeout)
+            return events
+        # Nothing is scheduled: only a socket can go on from here.
+        events = super().select(PATIENCE)
+        if not events:
+            raise RuntimeError("every task waits, no timer is set, and no socket has anything")
         return events
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time passes only while nothing happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: datetime = START) -> None:
         selector = _Selector()
         super().__init__(selector)
         selector.loop = self
+        self.start = start
         self._virtual = 0.0
 
     def time(self) -> float:
@@ -63,14 +80,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class LoopClock:
-    """The clock of the running loop: `now` began at `start`, `skew` seconds off if told so."""
+    """The clock of the running loop.
 
-    def __init__(self, start: datetime = START, skew: float = 0.0) -> None:
-        self._start = start + timedelta(seconds=skew)
+    `now` began at `start` (else where the loop was told to begin), `skew` seconds off if told so.
+    """
+
+    def __init__(self, start: datetime | None = None, skew: float = 0.0) -> None:
+        self._start = start
+        self._skew = timedelta(seconds=skew)
 
     def now(self) -> datetime:
         """Return the wall time."""
-        return self._start + timedelta(seconds=asyncio.get_running_loop().time())
+        loop = asyncio.get_running_loop()
+        start = self._start or (loop.start if isinstance(loop, VirtualLoop) else START)
+        return start + self._skew + timedelta(seconds=loop.time())
 
     def monotonic(self) -> float:
         """Return the time of the loop."""
@@ -81,14 +104,14 @@ class LoopClock:
         await asyncio.sleep(seconds)
 
 
-def run(story: Callable[[], Awaitable[None]]) -> None:
-    """Run a coroutine function to its end on a virtual loop of its own."""
+def run(story: Callable[[], Awaitable[T]], *, start: datetime = START) -> T:
+    """Run a coroutine function to its end on a virtual loop of its own, and return its result."""
 
-    async def main() -> None:
-        await story()
+    async def main() -> T:
+        return await story()
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(main())
+    with asyncio.Runner(loop_factory=functools.partial(VirtualLoop, start)) as runner:
+        return runner.run(main())
 
 
 def virtual(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:

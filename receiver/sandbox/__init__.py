@@ -16,6 +16,7 @@ from aiohttp import web
 from receiver.sandbox import controller, kubectl, pods, replicasets
 from receiver.sandbox.faults import Fault, Request
 from receiver.sandbox.kubectl import RolloutError
+from receiver.sandbox.lists import Frozen
 from receiver.sandbox.objects import (
     DEPLOYMENTS,
     NAMESPACES,
@@ -29,7 +30,7 @@ from receiver.sandbox.objects import (
     resource_of,
 )
 from receiver.sandbox.patch import json_patch, merge_patch
-from receiver.sandbox.reviews import Attributes, Reviews, Token
+from receiver.sandbox.reviews import Attributes, Authorize, May, Reviews, Token
 from receiver.sandbox.server import Hook, Server
 from receiver.sandbox.status import ApiError
 from receiver.sandbox.store import Change, Store, Write
@@ -59,6 +60,8 @@ class Sandbox:
         self._server = Server(self.store)
         self._worker = Worker(clock, self._do)
         self._worker.is_parked = self._is_parked
+        # What is left of a rollout that goes no further is its progress deadline.
+        self._worker.is_far = lambda task: task[0] == "deployment"
         self._controller_running = True
         self.store.listeners.append(self._notice)
         self.create_namespace("default")
@@ -69,7 +72,12 @@ class Sandbox:
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
         """Run the server and the controllers; yield the URL."""
         runner = web.AppRunner(
-            self._server.application(), access_log=None, shutdown_timeout=0, keepalive_timeout=600
+            self._server.application(),
+            access_log=None,
+            # A watch ends with its client, and what hangs with the server.
+            handler_cancellation=True,
+            shutdown_timeout=0.001,
+            keepalive_timeout=600,
         )
         await runner.setup()
         await web.TCPSite(runner, host, port).start()
@@ -79,8 +87,10 @@ class Sandbox:
             yield f"http://{bound_host}:{bound_port}"
         finally:
             working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
             await runner.cleanup()
+            with contextlib.suppress(asyncio.CancelledError):
+                # A controller that has failed is a defect of the sandbox: not to be overlooked.
+                await working
 
     def kubeconfig(self, url: str, token: str | None = None, namespace: str = "default") -> Obj:
         """Return a kubeconfig document that leads here."""
@@ -96,7 +106,11 @@ class Sandbox:
         }
 
     async def settled(self) -> None:
-        """Return when the controllers have nothing to do now."""
+        """Return when every rollout has gone as far as it goes.
+
+        Pods that are about to become ready are waited for, progress deadlines are not; nor is what
+        a stopped controller would do. Without `serve` nobody works, and this does not return.
+        """
         await self._worker.settled()
 
     # --- what a test looks at and turns
@@ -126,9 +140,35 @@ class Sandbox:
         self.store.writes.clear()
         self._server.requests.clear()
 
-    def on_write(self, hook: Hook | None) -> None:
-        """Call `hook(verb, path, stored object)` before a change over HTTP is applied."""
+    @property
+    def before_commit(self) -> Hook | None:
+        """Return what is called with (verb, path, stored object) before a write over HTTP.
+
+        A write that it makes comes in between the client's read and the client's write.
+        """
+        return self._server.before_commit
+
+    @before_commit.setter
+    def before_commit(self, hook: Hook | None) -> None:
         self._server.before_commit = hook
+
+    @property
+    def allow(self) -> May | None:
+        """Return who decides about everybody: `(user, groups, attributes)`; see `Reviews`."""
+        return self.reviews.may
+
+    @allow.setter
+    def allow(self, may: May | None) -> None:
+        self.reviews.may = may
+
+    @property
+    def authorize(self) -> Authorize | None:
+        """Return who decides about requests: `(verb, group, resource, subresource, ns, name)`."""
+        return self.reviews.authorize
+
+    @authorize.setter
+    def authorize(self, authorize: Authorize | None) -> None:
+        self.reviews.authorize = authorize
 
     def require_token(self, token: str | None) -> None:
         """Answer 401 to whoever does not show this token."""
@@ -137,11 +177,21 @@ class Sandbox:
     @contextlib.contextmanager
     def frozen_lists(self) -> Iterator[None]:
         """Answer lists at `resourceVersion=0` from what is now, as a watch cache that lags."""
-        self._server.frozen = self.store.snapshot()
+        self._server.frozen = Frozen(self.store.version, self.store.snapshot())
         try:
             yield
         finally:
             self._server.frozen = None
+
+    freeze_lists = frozen_lists
+
+    def compact(self) -> None:
+        """Forget the past: a watch or a page from before this is answered 410."""
+        self.store.compact()
+
+    def drop_watches(self) -> None:
+        """Cut the connection of every open watch."""
+        self._server.watches.drop()
 
     @property
     def controller_running(self) -> bool:
@@ -198,10 +248,12 @@ class Sandbox:
 
     # --- a person
 
-    def create(self, kind: str, obj: Obj) -> Obj:
-        """Create an object."""
-        namespace = obj["metadata"].get("namespace", "")
-        return self.store.create(resource_of(kind), namespace, obj, by=PERSON)
+    def create(self, kind: str | Obj, obj: Obj | None = None) -> Obj:
+        """Create an object: `create(obj)` with its kind in it, or `create(kind, obj)`."""
+        resource = resource_of(kind["kind"] if isinstance(kind, dict) else kind)
+        sent = kind if isinstance(kind, dict) else obj or {}
+        namespace = (sent.get("metadata") or {}).get("namespace", "")
+        return self.store.create(resource, namespace, sent, by=PERSON)
 
     def create_namespace(self, name: str) -> None:
         """Create a namespace that is not there yet."""

@@ -19,7 +19,7 @@ NO_DEADLINE = 2**31 - 1
 def condition_of(status: Obj, kind: str) -> Obj | None:
     """Return a condition by its type."""
     for condition in status.get("conditions") or ():
-        if condition["type"] == kind:
+        if condition.get("type") == kind:
             found: Obj = condition
             return found
     return None
@@ -39,12 +39,12 @@ def set_condition(
     the rollback that cures it, until something progresses.
     """
     current = condition_of(status, kind)
-    if current and (current["status"], current["reason"]) == (state, reason):
+    if current and (current.get("status"), current.get("reason")) == (state, reason):
         return
     changed = stamp(now)
-    if current and current["status"] == state:
-        changed = current["lastTransitionTime"]
-    kept = [item for item in status.get("conditions") or () if item["type"] != kind]
+    if current and current.get("status") == state:
+        changed = current.get("lastTransitionTime") or changed
+    kept = [item for item in status.get("conditions") or () if item.get("type") != kind]
     status["conditions"] = [
         *kept,
         {
@@ -60,7 +60,7 @@ def set_condition(
 
 def drop_condition(status: Obj, kind: str) -> None:
     """Remove a condition (RemoveDeploymentCondition)."""
-    status["conditions"] = [c for c in status.get("conditions") or () if c["type"] != kind]
+    status["conditions"] = [c for c in status.get("conditions") or () if c.get("type") != kind]
 
 
 def is_complete(deployment: Obj, status: Obj) -> bool:
@@ -95,16 +95,19 @@ def deadline_of(deployment: Obj, status: Obj) -> datetime | None:
     condition = condition_of(status, PROGRESSING)
     if not has_deadline(deployment) or condition is None:
         return None
-    if condition["reason"] in (COMPLETE, TIMED_OUT):
+    if condition.get("reason") in (COMPLETE, TIMED_OUT):
+        return None
+    since = condition.get("lastUpdateTime")
+    if since is None:
         return None
     allowed = timedelta(seconds=deployment["spec"]["progressDeadlineSeconds"])
-    return moment_of(condition["lastUpdateTime"]) + allowed
+    return moment_of(since) + allowed
 
 
 def _timed_out(deployment: Obj, status: Obj, now: datetime) -> bool:
     """Say whether it is late (DeploymentTimedOut). Once said, it stays said."""
     condition = condition_of(status, PROGRESSING)
-    if condition and condition["reason"] == TIMED_OUT:
+    if condition and condition.get("reason") == TIMED_OUT:
         return True
     deadline = deadline_of(deployment, status)
     return deadline is not None and deadline < now
@@ -147,7 +150,7 @@ def rollout_status(deployment: Obj, all_sets: list[Obj], new: Obj | None, now: d
     was_complete = (
         status.get("replicas", 0) == status.get("updatedReplicas", 0)
         and current is not None
-        and current["reason"] == COMPLETE
+        and current.get("reason") == COMPLETE
     )
     if was_complete:
         return status
@@ -161,8 +164,9 @@ def rollout_status(deployment: Obj, all_sets: list[Obj], new: Obj | None, now: d
         drop_condition(status, PROGRESSING)
         message = f"{what} is progressing."
         set_condition(status, PROGRESSING, "True", "ReplicaSetUpdated", message, now)
-        if current is not None and current["status"] == "True":
-            status["conditions"][-1]["lastTransitionTime"] = current["lastTransitionTime"]
+        if current is not None and current.get("status") == "True":
+            since = current.get("lastTransitionTime") or stamp(now)
+            status["conditions"][-1]["lastTransitionTime"] = since
     elif _timed_out(deployment, status, now):
         message = f"{what} has timed out progressing."
         set_condition(status, PROGRESSING, "False", TIMED_OUT, message, now)

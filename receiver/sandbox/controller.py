@@ -124,10 +124,10 @@ def _mark_paused(store: Store, view: _View) -> bool:
     current = conditions.condition_of(status, conditions.PROGRESSING)
     if not conditions.has_deadline(deployment):
         return False
-    if current and current["reason"] == conditions.TIMED_OUT:
+    if current and current.get("reason") == conditions.TIMED_OUT:
         return False
     paused = bool(deployment["spec"].get("paused"))
-    if paused == bool(current and current["reason"] == conditions.PAUSED):
+    if paused == bool(current and current.get("reason") == conditions.PAUSED):
         return False
     reason = conditions.PAUSED if paused else "DeploymentResumed"
     message = f"Deployment is {'paused' if paused else 'resumed'}"

@@ -1,7 +1,8 @@
-"""What goes wrong between a client and the API server, on order."""
+"""What goes wrong between a client and the API server, on order; and the log of requests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from receiver.sandbox.objects import Obj
@@ -14,8 +15,8 @@ class Fault:
     """One fault, for requests whose `VERB path?query` contains `match` (or for which it is true).
 
     `status` answers at once, with `body` or a Status document; `reset_before` closes the connection
-    with nothing done, `reset_after` with everything done; `hang` never answers; `delay` waits
-    `seconds` and goes on. `times` None: for ever.
+    with nothing done, `reset_after` with everything done (a watch: with what it had to tell at
+    once); `hang` never answers; `delay` waits `seconds` and goes on. `times` None: for ever.
     """
 
     match: str | Callable[[str, str], bool]
@@ -40,12 +41,15 @@ class Fault:
         return True
 
 
-@dataclass(frozen=True)
+@dataclass
 class Request:
-    """One request as it came in, and the status it was answered with (None: not at all)."""
+    """One request as it came in, and the status it was answered with (None: not, or not yet)."""
 
+    at: datetime
     method: str
     path: str
     query: dict[str, str] = field(default_factory=dict)
     by: str = ""
+    user_agent: str = ""
+    authorization_present: bool = False
     status: int | None = None

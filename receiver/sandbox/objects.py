@@ -62,7 +62,9 @@ DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", subresources=(
 REPLICASETS = Resource("apps", "v1", "replicasets", "ReplicaSet", subresources=("status",))
 PODS = Resource("", "v1", "pods", "Pod", subresources=("status",))
 CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
-NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+NAMESPACES = Resource(
+    "", "v1", "namespaces", "Namespace", namespaced=False, subresources=("status",)
+)
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 ROUTES = Resource(
     "gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", subresources=("status",)

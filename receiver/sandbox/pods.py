@@ -47,7 +47,7 @@ def sync(store: Store, key: Key, ready_after: float, again_after: Callable[[floa
 def restarts_of(pod: Obj) -> int:
     """Return how often its containers were restarted."""
     found = (pod.get("status") or {}).get("containerStatuses") or ()
-    return sum(status["restartCount"] for status in found)
+    return sum(status.get("restartCount") or 0 for status in found)
 
 
 def _any(tags: list[str], word: str) -> bool:

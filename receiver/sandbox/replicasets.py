@@ -29,8 +29,9 @@ COLLECTOR = "garbage-collector"
 def ready_since(pod: Obj) -> str | None:
     """Return since when a pod is Ready, None when it is not."""
     for condition in (pod.get("status") or {}).get("conditions") or ():
-        if condition["type"] == "Ready" and condition["status"] == "True":
-            since: str = condition["lastTransitionTime"]
+        if condition.get("type") == "Ready" and condition.get("status") == "True":
+            # One who leaves out since when (the API lets him) has always been ready.
+            since: str = condition.get("lastTransitionTime") or "1970-01-01T00:00:00Z"
             return since
     return None
 
@@ -105,6 +106,22 @@ def collect(store: Store, uid: str) -> None:
             if any(reference["uid"] == uid for reference in references):
                 meta = obj["metadata"]
                 store.delete(resource, meta["namespace"], meta["name"], by=COLLECTOR)
+
+
+def orphan(store: Store, uid: str) -> None:
+    """Let what a deleted owner leaves behind live on without an owner (propagation "Orphan")."""
+
+    def how(obj: Obj) -> Obj:
+        meta = obj["metadata"]
+        meta["ownerReferences"] = [o for o in meta["ownerReferences"] if o["uid"] != uid]
+        return obj
+
+    for resource in (REPLICASETS, PODS, CONFIGMAPS):
+        for obj in store.all(resource):
+            meta = obj["metadata"]
+            if any(owner["uid"] == uid for owner in meta.get("ownerReferences") or ()):
+                name = meta["name"]
+                store.change(resource, meta["namespace"], name, how, by=COLLECTOR, verb="patch")
 
 
 def empty(store: Store, namespace: str) -> None:

@@ -47,6 +47,15 @@ def field_query(text: str) -> Matcher:
     )
 
 
+def named(text: str) -> str:
+    """Return the one name that a `fieldSelector` leaves, "" where it leaves many."""
+    for part in text.split(","):
+        read = _FIELD.match(part.strip())
+        if read and read[1] == "metadata.name" and read[2] != "!=":
+            return read[3]
+    return ""
+
+
 def requirements_of(selector: Obj) -> list[Requirement]:
     """Read a LabelSelector: matchLabels and matchExpressions (LabelSelectorAsSelector)."""
     equal: list[Requirement] = [

@@ -103,6 +103,14 @@ def expired(message: str) -> ApiError:
     return ApiError(410, "Expired", message)
 
 
+def too_large(asked: int, current: int) -> ApiError:
+    """Say that this resourceVersion is not there yet (storage NewTooLargeResourceVersionError)."""
+    text = "Too large resource version"
+    causes = [{"reason": "ResourceVersionTooLarge", "message": text}]
+    message = f"{text}: {asked}, current: {current}"
+    return ApiError(504, "Timeout", message, {"causes": causes}, retry_after=1)
+
+
 def forbidden(
     user: str, verb: str, resource: Resource, subresource: str, namespace: str, name: str
 ) -> ApiError:

@@ -30,6 +30,7 @@ from receiver.sandbox.objects import (
     stamp,
 )
 from receiver.sandbox.patch import same
+from receiver.sandbox.schema import decode_fault, read, unknown_fields
 from receiver.sandbox.status import (
     already_exists,
     bad_request,
@@ -39,16 +40,13 @@ from receiver.sandbox.status import (
     invalid,
     not_found,
 )
-from receiver.sandbox.validation import (
-    decode_fault,
-    defaulted,
-    faults_of,
-    unknown_fields,
-    without_unknown_fields,
-)
+from receiver.sandbox.validation import defaulted, faults_of
 
 # What a name is completed with (apimachinery pkg/util/rand: no vowels, nothing that looks alike).
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+NAMESPACE_DIFFERS = (
+    "the namespace of the provided object does not match the namespace sent on the request"
+)
 
 
 @dataclass(frozen=True)
@@ -105,6 +103,16 @@ class Store:
         """Return every object by plural, as a cache would hold them."""
         return {plural: list(found.values()) for plural, found in self._objects.items()}
 
+    def at(self, version: int, resource: Resource, namespace: str | None = None) -> list[Obj]:
+        """Return the objects as they were at a version; 410 when that is forgotten."""
+        found = dict(self._objects.get(resource.plural, {}))
+        for change in reversed(list(self.changes_after(version))):
+            obj = change.before or change.after
+            if change.resource == resource and obj is not None:
+                found.pop(key_of(obj), None)
+                found |= {key_of(obj): change.before} if change.before else {}
+        return [found[key] for key in sorted(found) if not namespace or key[0] == namespace]
+
     def changes_after(self, version: int) -> Iterator[Change]:
         """Return the log after a version; 410 when a part of that is gone."""
         oldest = self.version - len(self._log)
@@ -119,28 +127,25 @@ class Store:
     # --- writing
 
     def create(
-        self, resource: Resource, namespace: str, obj: Obj, *, by: str, dry_run: bool = False
+        self,
+        resource: Resource,
+        namespace: str,
+        obj: Any,
+        *,
+        by: str,
+        dry_run: bool = False,
+        strict: bool = False,
     ) -> Obj:
         """Create an object (registry store.Create, rest.BeforeCreate)."""
-        obj = clone(obj)
-        meta = obj.get("metadata") or {}
+        obj = self._read(resource, obj, "create", strict=strict)
+        meta = obj["metadata"]
         if resource.namespaced:
             if meta.get("namespace", namespace) != namespace:
-                raise bad_request(
-                    "the namespace of the provided object does not match the namespace sent on "
-                    "the request"
-                )
+                raise bad_request(NAMESPACE_DIFFERS)
             if self.get(NAMESPACES, "", namespace) is None:
                 raise not_found(NAMESPACES, namespace)
         if meta.get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
-        if fault := decode_fault(resource, obj):
-            raise bad_request(
-                f'{resource.kind} in version "{resource.version}" cannot be handled as a '
-                f"{resource.kind}: {fault}"
-            )
-        obj = defaulted(resource, without_unknown_fields(resource, obj))
-        meta = obj["metadata"]
         if not meta.get("name") and meta.get("generateName"):
             meta["name"] = meta["generateName"] + self.suffix()
         meta.update({"namespace": namespace} if resource.namespaced else {})
@@ -183,7 +188,8 @@ class Store:
         before = self.get(resource, namespace, name)
         if before is None:
             raise not_found(resource, name)
-        after = self._read(resource, name, how(clone(before)), verb, strict=strict)
+        after = self._read(resource, how(clone(before)), verb, strict=strict)
+        self._check_name(resource, namespace, name, after)
         self._check_preconditions(resource, before, after)
         self._prepare(resource, before, after, subresource)
         if causes := faults_of(resource, after, before):
@@ -244,7 +250,7 @@ class Store:
     # --- the rules
 
     @staticmethod
-    def _read(resource: Resource, name: str, obj: Any, verb: str, *, strict: bool) -> Obj:
+    def _read(resource: Resource, obj: Any, verb: str, *, strict: bool) -> Obj:
         fault = decode_fault(resource, obj)
         if fault is None and strict and (unknown := unknown_fields(resource, obj)):
             listed = ", ".join(f'unknown field "{field}"' for field in unknown)
@@ -259,12 +265,31 @@ class Store:
                 f'{resource.kind} in version "{resource.version}" cannot be handled as a '
                 f"{resource.kind}: {fault}"
             )
-        read = defaulted(resource, without_unknown_fields(resource, obj))
-        if read["metadata"].get("name", name) != name:
-            text = f'Invalid value: "{read["metadata"]["name"]}": field is immutable'
-            causes = [cause("FieldValueInvalid", "metadata.name", text)]
-            raise invalid(resource.kind, resource.group, name, causes)
-        return read
+        for field, wanted in (("apiVersion", resource.api_version), ("kind", resource.kind)):
+            if (given := obj.get(field) or wanted) != wanted:
+                what = "API version" if field == "apiVersion" else field
+                raise bad_request(
+                    f"the {what} in the data ({given}) does not match the expected {what} "
+                    f"({wanted})"
+                )
+        return defaulted(resource, read(resource, obj))
+
+    @staticmethod
+    def _check_name(resource: Resource, namespace: str, name: str, obj: Obj) -> None:
+        """Compare an object with the path it was sent to (handlers/rest.go checkName)."""
+        meta = obj["metadata"]
+        if resource.namespaced and meta.get("namespace", namespace) != namespace:
+            raise bad_request(NAMESPACE_DIFFERS)
+        if not meta.get("name"):
+            raise bad_request(
+                f"the name of the object ({name} based on URL) was undeterminable: "
+                "name must be provided"
+            )
+        if meta["name"] != name:
+            raise bad_request(
+                f"the name of the object ({meta['name']}) does not match the name on the URL "
+                f"({name})"
+            )
 
     @staticmethod
     def _check_preconditions(resource: Resource, before: Obj, after: Obj) -> None:
@@ -353,9 +378,7 @@ class Store:
                 generation=obj["metadata"].get("generation") if stored else None,
             )
         )
-        # What is deleted is shown as it last was, at the version of its deletion.
-        gone = obj if stored is None else before
-        change = Change(self.version, resource, gone, stored)
+        change = Change(self.version, resource, before, stored)
         self._log.append(change)
         for listener in tuple(self.listeners):
             listener(change)

@@ -1,9 +1,8 @@
-"""Reading, defaulting and validating objects: the part of the rules that depends on the kind."""
+"""Defaulting and validating objects: the part of the rules that depends on the kind."""
 
 import json
 import re
 from collections.abc import Callable
-from typing import Any
 
 from receiver.sandbox.objects import (
     CONFIGMAPS,
@@ -11,11 +10,13 @@ from receiver.sandbox.objects import (
     EVENTS,
     PODS,
     REPLICASETS,
+    ROUTES,
     Obj,
     Resource,
     annotations_of,
     clone,
 )
+from receiver.sandbox.schema import ROUTE_SPEC, faults
 from receiver.sandbox.selectors import fits, requirements_of
 from receiver.sandbox.status import cause
 
@@ -23,6 +24,8 @@ from receiver.sandbox.status import cause
 MOST_ANNOTATION_BYTES = 256 * 1024
 # pkg/apis/core/types.go: MaxSecretSize, which holds for ConfigMaps too
 MOST_CONFIGMAP_BYTES = 1024 * 1024
+# Gateway API apis/v1: the most a backend may weigh
+HEAVIEST = 1_000_000
 
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED = re.compile(
@@ -32,69 +35,10 @@ _QUALIFIED = re.compile(
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
-_DEPLOYMENT_SPEC = frozenset(
-    {
-        "replicas",
-        "selector",
-        "template",
-        "strategy",
-        "minReadySeconds",
-        "revisionHistoryLimit",
-        "paused",
-        "progressDeadlineSeconds",
-    }
-)
 LONGEST_NAME = 253
-_TOP = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 _INTEGERS = ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
-
-
-def decode_fault(resource: Resource, obj: Any) -> str | None:
-    """Say why this JSON cannot be read into the Go type, or None. Only what patches can break."""
-    if not isinstance(obj, dict) or not isinstance(obj.get("metadata", {}), dict):
-        return "json: cannot unmarshal into Go struct field .metadata"
-    for field in ("labels", "annotations"):
-        found = obj.get("metadata", {}).get(field) or {}
-        if not isinstance(found, dict) or not all(
-            value is None or isinstance(value, str) for value in found.values()
-        ):
-            return (
-                f"json: cannot unmarshal into Go struct field ObjectMeta.metadata.{field} "
-                "of type string"
-            )
-    if resource == CONFIGMAPS:
-        data = obj.get("data") or {}
-        if not isinstance(data, dict) or not all(isinstance(v, str) for v in data.values()):
-            return "json: cannot unmarshal into Go struct field ConfigMap.data of type string"
-    if resource in (DEPLOYMENTS, REPLICASETS):
-        spec = obj.get("spec") or {}
-        if not isinstance(spec, dict) or not isinstance(spec.get("template") or {}, dict):
-            return f"json: cannot unmarshal into Go struct field {resource.kind}.spec"
-        for field in _INTEGERS:
-            if spec.get(field) is not None and type(spec[field]) is not int:
-                return (
-                    f"json: cannot unmarshal into Go struct field {resource.kind}Spec.spec.{field} "
-                    "of type int32"
-                )
-    return None
-
-
-def unknown_fields(resource: Resource, obj: Obj) -> list[str]:
-    """Name the fields the Go type does not have. Looks at the top and at a Deployment's spec."""
-    if resource != DEPLOYMENTS:
-        return []
-    return [key for key in obj if key not in _TOP] + [
-        f"spec.{key}" for key in obj.get("spec") or {} if key not in _DEPLOYMENT_SPEC
-    ]
-
-
-def without_unknown_fields(resource: Resource, obj: Obj) -> Obj:
-    """Drop what the Go type has no place for, as decoding does."""
-    if not unknown_fields(resource, obj):
-        return obj
-    kept = {key: value for key, value in obj.items() if key in _TOP}
-    kept["spec"] = {k: v for k, v in (obj.get("spec") or {}).items() if k in _DEPLOYMENT_SPEC}
-    return kept
+_OPERATORS = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}
+_PERCENT = re.compile(r"\d{1,5}%")
 
 
 def defaulted(resource: Resource, obj: Obj) -> Obj:
@@ -104,11 +48,7 @@ def defaulted(resource: Resource, obj: Obj) -> Obj:
     """
     obj = clone(obj)
     obj["apiVersion"], obj["kind"] = resource.api_version, resource.kind
-    meta = obj.setdefault("metadata", {})
-    for field in ("labels", "annotations"):
-        # A Go map of strings reads null as "", and an empty map is not written.
-        if found := meta.pop(field, None):
-            meta[field] = {key: value or "" for key, value in found.items()}
+    obj.setdefault("metadata", {})
     if resource in (DEPLOYMENTS, REPLICASETS):
         spec = obj["spec"] = obj.get("spec") or {}
         spec["replicas"] = 1 if spec.get("replicas") is None else spec["replicas"]
@@ -147,10 +87,28 @@ def _meta_faults(obj: Obj) -> list[Obj]:
     if total > MOST_ANNOTATION_BYTES:
         text = f"Too long: may not be more than {MOST_ANNOTATION_BYTES} bytes"
         found.append(cause("FieldValueTooLong", "metadata.annotations", text))
+    for position, owner in enumerate(meta.get("ownerReferences") or ()):
+        where = f"metadata.ownerReferences[{position}]"
+        found += [
+            cause("FieldValueInvalid", f"{where}.{field}", 'Invalid value: "": must not be empty')
+            for field in ("apiVersion", "kind", "name", "uid")
+            if not owner.get(field)
+        ]
+    for finalizer in meta.get("finalizers") or ():
+        if not _QUALIFIED.fullmatch(finalizer):
+            text = (
+                f'Invalid value: "{finalizer}": name part must consist of alphanumeric characters'
+            )
+            found.append(cause("FieldValueInvalid", "metadata.finalizers", text))
+    return found + _label_faults(meta, "metadata")
+
+
+def _label_faults(meta: Obj, where: str) -> list[Obj]:
+    found = []
     for key, value in (meta.get("labels") or {}).items():
         if not _QUALIFIED.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
             text = f'Invalid value: "{value}": a valid label must be an empty string or consist of'
-            found.append(cause("FieldValueInvalid", "metadata.labels", text))
+            found.append(cause("FieldValueInvalid", f"{where}.labels", text))
     return found
 
 
@@ -170,24 +128,60 @@ def _workload_faults(obj: Obj, before: Obj | None) -> list[Obj]:
     labels = (template.get("metadata") or {}).get("labels") or {}
     if not selector:
         found.append(cause("FieldValueRequired", "spec.selector", "Required value"))
+    elif wrong := _selector_faults(selector):
+        found += wrong
     elif not fits(requirements_of(selector), labels):
         shown = json.dumps(labels, separators=(",", ":"))
         text = f"Invalid value: {shown}: `selector` does not match template `labels`"
         found.append(cause("FieldValueInvalid", "spec.template.metadata.labels", text))
-    containers = (template.get("spec") or {}).get("containers") or []
-    where = "spec.template.spec.containers"
+    found += _label_faults(template.get("metadata") or {}, "spec.template.metadata")
+    found += _container_faults(template.get("spec") or {}, "spec.template.spec")
+    if before is not None and before["spec"]["selector"] != selector:
+        shown = json.dumps(selector, separators=(",", ":"))
+        text = f"Invalid value: {shown}: field is immutable"
+        found.append(cause("FieldValueInvalid", "spec.selector", text))
+    return found
+
+
+def _selector_faults(selector: Obj) -> list[Obj]:
+    """Check the expressions of a selector (apimachinery pkg/apis/meta/v1/validation)."""
+    found = []
+    for position, item in enumerate(selector.get("matchExpressions") or ()):
+        where = f"spec.selector.matchExpressions[{position}]"
+        takes_values = _OPERATORS.get(item.get("operator") or "")
+        if not _QUALIFIED.fullmatch(item.get("key") or ""):
+            text = f'Invalid value: "{item.get("key") or ""}": name part must be non-empty'
+            found.append(cause("FieldValueInvalid", f"{where}.key", text))
+        if takes_values is None:
+            text = f'Invalid value: "{item.get("operator") or ""}": not a valid selector operator'
+            found.append(cause("FieldValueInvalid", f"{where}.operator", text))
+        elif takes_values and not item.get("values"):
+            text = "Required value: must be specified when `operator` is 'In' or 'NotIn'"
+            found.append(cause("FieldValueRequired", f"{where}.values", text))
+        elif not takes_values and item.get("values"):
+            text = "Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+            found.append(cause("FieldValueForbidden", f"{where}.values", text))
+    return found
+
+
+def _container_faults(spec: Obj, where: str) -> list[Obj]:
+    """Check what makes a container (pkg/apis/core/validation/validation.go validateContainers)."""
+    containers = spec.get("containers") or []
+    where = f"{where}.containers"
     if not containers:
-        found.append(cause("FieldValueRequired", where, "Required value"))
+        return [cause("FieldValueRequired", where, "Required value")]
+    found, names = [], set()
     for position, container in enumerate(containers):
         found += [
             cause("FieldValueRequired", f"{where}[{position}].{field}", "Required value")
             for field in ("name", "image")
             if not container.get(field)
         ]
-    if before is not None and before["spec"]["selector"] != selector:
-        shown = json.dumps(selector, separators=(",", ":"))
-        text = f"Invalid value: {shown}: field is immutable"
-        found.append(cause("FieldValueInvalid", "spec.selector", text))
+        name = container.get("name")
+        if name in names:
+            text = f'Duplicate value: "{name}"'
+            found.append(cause("FieldValueDuplicate", f"{where}[{position}].name", text))
+        names.add(name)
     return found
 
 
@@ -202,15 +196,33 @@ def _deployment_faults(obj: Obj, before: Obj | None) -> list[Obj]:
     elif spec["strategy"]["type"] == "Recreate" and rolling:
         text = "Forbidden: may not be specified when strategy `type` is 'Recreate'"
         found.append(cause("FieldValueForbidden", where, text))
-    elif {rolling.get("maxSurge"), rolling.get("maxUnavailable")} <= {0, "0%"}:
-        text = f"Invalid value: {rolling.get('maxUnavailable')}: may not be 0 when `maxSurge` is 0"
-        if spec["strategy"]["type"] == "RollingUpdate":
-            found.append(cause("FieldValueInvalid", f"{where}.maxUnavailable", text))
+    elif spec["strategy"]["type"] == "RollingUpdate":
+        found += _rolling_faults(rolling, where)
     if spec["progressDeadlineSeconds"] <= (spec.get("minReadySeconds") or 0):
         text = f"Invalid value: {spec['progressDeadlineSeconds']}: must be greater than "
         found.append(
             cause("FieldValueInvalid", "spec.progressDeadlineSeconds", text + "minReadySeconds")
         )
+    return found
+
+
+def _rolling_faults(rolling: Obj, where: str) -> list[Obj]:
+    found = []
+    for field in ("maxUnavailable", "maxSurge"):
+        value = rolling[field]
+        if isinstance(value, str) and not _PERCENT.fullmatch(value):
+            text = f'Invalid value: "{value}": a valid percent string must be a numeric string'
+            found.append(cause("FieldValueInvalid", f"{where}.{field}", text))
+        elif isinstance(value, int) and value < 0:
+            text = f"Invalid value: {value}: must be greater than or equal to 0"
+            found.append(cause("FieldValueInvalid", f"{where}.{field}", text))
+    unavailable = str(rolling["maxUnavailable"]).removesuffix("%")
+    if not found and int(unavailable) == int(str(rolling["maxSurge"]).removesuffix("%")) == 0:
+        text = f"Invalid value: {rolling['maxUnavailable']}: may not be 0 when `maxSurge` is 0"
+        found.append(cause("FieldValueInvalid", f"{where}.maxUnavailable", text))
+    elif not found and "%" in str(rolling["maxUnavailable"]) and int(unavailable) > 100:  # noqa: PLR2004 - per cent
+        text = f'Invalid value: "{rolling["maxUnavailable"]}": must not be greater than 100%'
+        found.append(cause("FieldValueInvalid", f"{where}.maxUnavailable", text))
     return found
 
 
@@ -288,10 +300,41 @@ def _event_faults(obj: Obj, before: Obj | None) -> list[Obj]:
     return found
 
 
-def _pod_faults(obj: Obj, _: Obj | None) -> list[Obj]:
-    if not (obj.get("spec") or {}).get("containers"):
-        return [cause("FieldValueRequired", "spec.containers", "Required value")]
-    return []
+def _pod_faults(obj: Obj, before: Obj | None) -> list[Obj]:
+    spec = obj.get("spec") or {}
+    found = _container_faults(spec, "spec")
+    if before is not None and _immutable_of(before["spec"]) != _immutable_of(spec):
+        text = "Forbidden: pod updates may not change fields other than the images"
+        found.append(cause("FieldValueForbidden", "spec", text))
+    return found
+
+
+def _immutable_of(spec: Obj) -> Obj:
+    """Return what of a pod stays as it is (ValidatePodUpdate), a few timers aside."""
+    spec = clone(spec)
+    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
+        container.pop("image", None)
+    for timer in ("activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations"):
+        spec.pop(timer, None)
+    return spec
+
+
+def _route_faults(obj: Obj, _: Obj | None) -> list[Obj]:
+    """Check the fields that a traffic split lives on (the schema of Gateway API's HTTPRoute)."""
+    spec = obj.get("spec")
+    if wrong := [*faults(ROUTE_SPEC, spec, "", "spec")]:
+        return [cause("FieldValueTypeInvalid", "spec", f"Invalid value: {text}") for text in wrong]
+    found = []
+    for first, rule in enumerate((spec or {}).get("rules") or ()):
+        for second, backend in enumerate((rule or {}).get("backendRefs") or ()):
+            where = f"spec.rules[{first}].backendRefs[{second}]"
+            weight = (backend or {}).get("weight")
+            if not (backend or {}).get("name"):
+                found.append(cause("FieldValueRequired", f"{where}.name", "Required value"))
+            if weight is not None and not 0 <= weight <= HEAVIEST:
+                text = f"Invalid value: {weight}: should be from 0 to {HEAVIEST}"
+                found.append(cause("FieldValueInvalid", f"{where}.weight", text))
+    return found
 
 
 _CHECKS: dict[str, Callable[[Obj, Obj | None], list[Obj]]] = {
@@ -300,4 +343,5 @@ _CHECKS: dict[str, Callable[[Obj, Obj | None], list[Obj]]] = {
     CONFIGMAPS.kind: _configmap_faults,
     EVENTS.kind: _event_faults,
     PODS.kind: _pod_faults,
+    ROUTES.kind: _route_faults,
 }

@@ -49,20 +49,19 @@ class Worker:
     def __init__(self, clock: Clock, do: Callable[[Task], None]) -> None:
         self.reaction = 0.005
         self.is_parked: Callable[[Task], bool] = lambda _: False
+        self.is_far: Callable[[Task], bool] = lambda _: False
         self._clock = clock
         self._do = do
         self._queue: dict[Task, None] = {}
         self._later: dict[Task, float] = {}
         self._wake = asyncio.Event()
         self._rest = asyncio.Event()
-        self._failure: BaseException | None = None
-        self._running = False
 
     def add(self, task: Task) -> None:
         """Do this in the next round."""
         self._queue[task] = None
         self._later.pop(task, None)
-        self._nudge()
+        self._wake.set()
 
     def add_after(self, task: Task, seconds: float) -> None:
         """Do this once, in `seconds`; an earlier appointment for the same task is kept."""
@@ -72,18 +71,18 @@ class Worker:
 
     def wake(self) -> None:
         """Look again, because what was parked may not be any more."""
-        self._nudge()
+        self._wake.set()
 
     async def run(self) -> None:
         """Work until cancelled."""
         alarm = Alarm(self._clock, self._wake)
-        self._running = True
         try:
             while True:
                 self._wake.clear()
                 self._collect()
-                if not self._has_work():
+                if self._is_settled():
                     self._rest.set()
+                if not self._has_work():
                     alarm.set(min(self._later.values(), default=None))
                     await self._wake.wait()
                     continue
@@ -91,28 +90,18 @@ class Worker:
                 for task in [task for task in self._queue if not self.is_parked(task)]:
                     del self._queue[task]
                     self._do(task)
-        except Exception as failure:
-            self._failure = failure
-            raise
         finally:
-            self._running = False
             alarm.cancel()
             self._rest.set()
 
     async def settled(self) -> None:
-        """Return when nothing is due now."""
-        while self._running:
-            self._collect()
-            if not self._has_work():
-                return
-            self._nudge()
+        """Return when nothing is due, now or at an appointment that is not far."""
+        if not self._is_settled():
+            self._rest.clear()
             await self._rest.wait()
-        if self._failure is not None:
-            raise self._failure
 
-    def _nudge(self) -> None:
-        self._rest.clear()
-        self._wake.set()
+    def _is_settled(self) -> bool:
+        return not self._has_work() and all(map(self.is_far, self._later))
 
     def _has_work(self) -> bool:
         return any(not self.is_parked(task) for task in self._queue)
