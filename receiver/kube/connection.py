@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import aiohttp
+import yaml
 from kubernetes_asyncio.client import ApiClient, Configuration
 from kubernetes_asyncio.config import (
     ConfigException,
@@ -26,6 +27,16 @@ LONGEST_LINE = 2**21
 # A bound, not a wish: each watch holds one, and a read must still find one when many rollouts run.
 CONNECTIONS = 256
 LONGEST_CAUSE = 200
+# What the library lets through for a document that is none.
+_UNUSABLE = (
+    ConfigException,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    yaml.YAMLError,
+)
 
 
 async def connect(
@@ -58,7 +69,7 @@ async def connect(
             )
         configuration.connection_pool_maxsize = CONNECTIONS
         api = ApiClient(configuration)
-    except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+    except _UNUSABLE as error:
         cause = plain(str(error), LONGEST_CAUSE)
         text = f"no usable Kubernetes configuration: {type(error).__name__}: {cause}"
         raise Rejected(text, reason="kubeconfig") from None

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 
 from receiver.kube.answers import Obj
 from receiver.kube.calls import Query
@@ -12,6 +13,15 @@ from receiver.kube.calls import Query
 # connection that says nothing for the second is dead, and the caller should look again.
 WATCH_SECONDS = 300
 SILENCE = 150.0
+# A line that is too long is no ClientError to aiohttp, hence HttpProcessingError.
+_ENDS = (
+    aiohttp.ClientError,
+    HttpProcessingError,
+    TimeoutError,
+    OSError,
+    ValueError,
+    RecursionError,
+)
 
 
 def query_of(name: str, version: str) -> Query:
@@ -37,7 +47,7 @@ async def changes(response: aiohttp.ClientResponse | None) -> AsyncGenerator[Obj
         try:
             line = await response.content.readline()
             event = json.loads(line)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError):
+        except _ENDS:
             return
         kind = event.get("type") if isinstance(event, dict) else "ERROR"
         if kind == "ERROR" or not isinstance(event.get("object"), dict):
