@@ -197,6 +197,15 @@ def test_current_is_the_oldest_of_equal_templates() -> None:
     assert found.current.hash == "7c9fv3a"
 
 
+@pytest.mark.parametrize("annotations", [None, {}], ids=["null", "empty"])
+def test_a_template_with_empty_annotations_is_that_without(annotations: Any) -> None:
+    raw = deployment()
+    raw["spec"]["template"]["metadata"]["annotations"] = annotations
+    found = ro.read(raw, three())
+    assert found.current is not None
+    assert found.current.number == 3
+
+
 def test_a_sibling_is_not_current() -> None:
     found = rollout(
         replicaset(3, "v3", created=-9),
