@@ -57,7 +57,7 @@ test: setup packages lint ## All checks and all tests, end to end and the demo i
 	@echo "The demo"
 	$(BIN)/rollback-receiver demo
 	echo "The tests"
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 $(PYTEST_ARGS)
 
 .PHONY: test-fast
 test-fast: setup ## The tests that start no process, in parallel

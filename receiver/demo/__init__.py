@@ -176,7 +176,7 @@ async def _pair(stage: Stage, programs: pair.Programs) -> AsyncIterator[None]:
             url=f"{stage.url}/api/v1/alerts", token_file=stage.folder / "webhook-token"
         )
         managers = await stack.enter_async_context(
-            pair.alertmanagers(programs.alertmanager, stage.folder, webhook)
+            pair.alertmanagers(programs.alertmanager, stage.folder, [webhook])
         )
         stage.prometheus = await stack.enter_async_context(
             pair.prometheus(
@@ -200,7 +200,7 @@ async def _story(stage: Stage, play: Callable[[], Coroutine[Any, Any, None]] | N
     labels = {"rollback-receiver/enabled": "true"}
     for tag in ("v1", "v2"):
         sandbox.deploy(NAMESPACE, DEPLOYMENT, f"{IMAGE}:{tag}", labels=labels)
-        await until(partial(_serves, sandbox, tag), f"{tag} rolled out")
+        await until(partial(serves, sandbox, tag), f"{tag} rolled out")
         timeline.say("release", f"{NAMESPACE}/{DEPLOYMENT} {IMAGE}:{tag} is rolled out")
     if play is None:
         await asyncio.sleep(3)  # a little of normal traffic for the rule to compare with
@@ -210,7 +210,7 @@ async def _story(stage: Stage, play: Callable[[], Coroutine[Any, Any, None]] | N
         "release", f"{IMAGE}:v3-{BROKEN_TAG} is being rolled out: every other request fails"
     )
     playing = asyncio.create_task(play()) if play is not None else None
-    await until(lambda: _serves(sandbox, "v2"), "v2 serves again")
+    await until(lambda: serves(sandbox, "v2"), "v2 serves again")
     await until(lambda: timeline.saw("incident_ended"), "the incident ended")
     await until(lambda: any(p["event_action"] == "resolve" for p in stage.people.pages), "told")
     await until(lambda: _told(stage), "everybody told the outcome")
@@ -219,7 +219,8 @@ async def _story(stage: Stage, play: Callable[[], Coroutine[Any, Any, None]] | N
     _check(stage)
 
 
-def _serves(sandbox: Sandbox, tag: str) -> bool:
+def serves(sandbox: Sandbox, tag: str) -> bool:
+    """Return whether all pods of the Deployment run an image of that tag, and are available."""
     found = sandbox.get("Deployment", NAMESPACE, DEPLOYMENT)
     if found is None:
         return False
@@ -275,6 +276,7 @@ async def _play_captured(stage: Stage) -> None:
     """Post webhooks that Alertmanager once sent, with their times moved to now."""
     now = stage.world.clock.now()
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    headers["User-Agent"] = "a recording of Alertmanager"
     async with aiohttp.ClientSession(trust_env=False, headers=headers) as session:
         for name, wait in (("firing", 2.0), ("firing", 1.0), ("resolved", 6.0)):
             await asyncio.sleep(wait)

@@ -57,7 +57,7 @@ class Webhook:
 
 @contextlib.asynccontextmanager
 async def alertmanagers(
-    program: str, folder: Path, webhook: Webhook, count: int = 1
+    program: str, folder: Path, webhooks: Sequence[Webhook], count: int = 1
 ) -> AsyncIterator[tuple[str, ...]]:
     """Run Alertmanagers, joined to a cluster when there are several; yield their URLs."""
     web = [free_port() for _ in range(count)]
@@ -67,7 +67,7 @@ async def alertmanagers(
             home = folder / f"alertmanager-{index}"
             home.mkdir(parents=True)
             config = home / "alertmanager.yml"
-            config.write_text(yaml.safe_dump(alertmanager_config(webhook)))
+            config.write_text(yaml.safe_dump(alertmanager_config(webhooks)))
             cluster = [
                 f"--cluster.listen-address={HOST}:{gossip[index]}"
                 if count > 1
@@ -91,7 +91,7 @@ async def alertmanagers(
         yield tuple(f"http://{HOST}:{port}" for port in web)
 
 
-def alertmanager_config(webhook: Webhook) -> dict[str, object]:
+def alertmanager_config(webhooks: Sequence[Webhook]) -> dict[str, object]:
     """Return the wiring that the README recommends, with short timers."""
     return {
         "route": {
@@ -113,6 +113,7 @@ def alertmanager_config(webhook: Webhook) -> dict[str, object]:
                             "authorization": {"credentials_file": str(webhook.token_file)},
                         },
                     }
+                    for webhook in webhooks
                 ],
             }
         ],

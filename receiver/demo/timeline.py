@@ -7,6 +7,10 @@ from receiver.clock import Clock
 from receiver.telemetry import Redaction
 
 _LINES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "webhook_accepted": (
+        "webhook",
+        lambda e: f"{e['alerts']} alerts; the webhook came from {e['user_agent']}",
+    ),
     "alert_decided": (
         "alert",
         lambda e: f"{e['alertname']} about {e['target']}: {e['action']}, because {e['reason']}",

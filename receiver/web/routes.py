@@ -67,6 +67,13 @@ class Answers:
         dry_run = _flag(request, "dry_run")
         limits = parts.limits
         payload = al.parse(await body.read(request, limit=limits.body, seconds=limits.seconds))
+        parts.log.info(
+            "webhook_accepted",
+            sender=sender.name,
+            user_agent=request.headers.get("User-Agent", "")[:100],
+            alerts=len(payload.alerts),
+            dry_run=dry_run,
+        )
         answers = await self._service.receive(payload, sender, dry_run=dry_run)
         if not dry_run:
             for alert in payload.alerts:

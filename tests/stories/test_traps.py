@@ -93,10 +93,10 @@ async def test_a_hotfix_between_read_and_write_is_not_rolled_back(tmp_path: Path
 
         def hotfix(verb: str, path: str, stored: object) -> None:
             if verb == "patch" and path.endswith(f"/deployments/{NAME}"):
-                on.sandbox.on_write(None)
+                on.sandbox.before_commit = None
                 on.sandbox.deploy(NAMESPACE, NAME, "app:v3-hotfix")
 
-        on.sandbox.on_write(hotfix)
+        on.sandbox.before_commit = hotfix
         await on.fires(replica)
         await asyncio.sleep(60)
         assert on.image == "v3-hotfix"
