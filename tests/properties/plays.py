@@ -58,8 +58,8 @@ TERMINAL = frozenset(
 ALERTS = ("CanaryErrorRateHigh", "LatencyHigh")
 COOLDOWN = timedelta(minutes=1)
 AFTERMATH = 900
-# Who is alive is said less often than in production: what is played lasts an hour or so.
-TIMING = Timing(beat=15, lasts=40)
+# Who is alive, and what one may do, is asked less often than in production: it costs real time.
+TIMING = Timing(beat=15, lasts=40, rights=3600)
 
 
 @dataclass(frozen=True)
