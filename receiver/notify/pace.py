@@ -1,5 +1,7 @@
 """How fast a sink may be spoken to."""
 
+import math
+
 
 class Pace:
     """A token bucket on a given clock: `burst` at once, then one every `seconds`; and a pause.
@@ -7,12 +9,12 @@ class Pace:
     Times are readings of one monotonic clock, in seconds.
     """
 
-    def __init__(self, burst: int, seconds: float, now: float) -> None:
+    def __init__(self, burst: int, seconds: float) -> None:
         self._burst = float(burst)
         self._seconds = seconds
         self._tokens = float(burst)
-        self._at = now
-        self._paused_until = now
+        self._at = -math.inf
+        self._paused_until = -math.inf
 
     def take(self, now: float) -> float:
         """Take a token and return 0.0, or take none and return how long until there is one."""

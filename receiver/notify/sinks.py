@@ -53,8 +53,7 @@ class Sinks:
         self._observe = observe
         self._observe_seconds = observe_seconds
         self._transport = transport or Transport(clock)
-        now = clock.monotonic()
-        self._paces = {name: Pace(*PACES[sink.kind], now) for name, sink in self._sinks.items()}
+        self._paces = {name: Pace(*PACES[sink.kind]) for name, sink in self._sinks.items()}
         self._last: dict[str, Delivery] = {}
         self._doubts: OrderedDict[tuple[str, str], None] = OrderedDict()
 

@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 
 from aiohttp import web
 
-from receiver.controller.ports import Delivery
+from receiver.controller.ports import Delivery, Receipt
+from receiver.messages import Story
 from receiver.notify import Kind, Secret, Sink, Sinks
 from tests.virtual import LoopClock
 
@@ -17,6 +18,9 @@ HOST = "127.0.0.1"
 # Told by every URL and key of these tests; it must never be seen in anything that comes out.
 CANARY = "T0CANARYB0SECRETX"
 KEY = "R0CANARY" + "0" * 24
+
+# How PagerDuty says yes.
+TAKEN = (202, '{"status":"success"}')
 
 Talk: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -140,3 +144,13 @@ async def post(folder: Path, url: str) -> AsyncIterator[Post]:
         yield Post(sinks, slack_file, key_file, observed, timed)
     finally:
         await sinks.close()
+
+
+async def until_taken(mail: Post, sink: str, told: Story) -> list[Receipt]:
+    """Deliver as the controller does: again after each wait; return every receipt."""
+    receipts = []
+    while True:
+        receipts.append(await mail.sinks.deliver(sink, told))
+        if receipts[-1].delivery is not Delivery.RATE_LIMITED:
+            return receipts
+        await asyncio.sleep(receipts[-1].retry_after or 0)
