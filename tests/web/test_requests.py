@@ -238,7 +238,7 @@ async def test_who_leaves_in_the_middle_of_the_body_breaks_nothing(tmp_path: Pat
         writer.close()
         await asyncio.sleep(1)
         assert here.count("http_rejections_total", reason="incomplete_body") == 1
-        assert here.log == []
+        assert here.complaints == []
         assert (await here.post()).status == 200
 
 
@@ -422,7 +422,8 @@ async def test_an_error_of_the_service_says_whose_move_it_is(
         assert here.count("alerts_received_total", status="firing") == 0
         told = {"try_again": "request_postponed", "broken": "request_failed"}
         event = told.get(reason, "request_broke")
-        assert [each["event"] for each in here.log] == ([] if webhook == 409 else [event] * 2)
+        expected = [] if webhook == 409 else [event] * 2
+        assert [each["event"] for each in here.complaints] == expected
 
 
 @virtual
@@ -430,7 +431,7 @@ async def test_the_id_in_the_answer_is_the_one_in_the_log(tmp_path: Path) -> Non
     async with world(tmp_path) as here:
         here.service.error = RuntimeError("a bug")
         reply = await here.post()
-        [line] = here.log
+        [line] = here.complaints
         assert line["id"] in reply.text
         assert line["exception"][0]["exc_type"] == "RuntimeError"
 

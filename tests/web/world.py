@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ from receiver.controller.answers import (
     Wish,
 )
 from receiver.reasons import Reason
-from receiver.telemetry import Metrics, configure_logs
+from receiver.telemetry import LibraryLog, Metrics, configure_logs
 from receiver.web import (
     Basic,
     Credentials,
@@ -254,6 +255,11 @@ class World:
         """Return what was logged."""
         return [json.loads(line) for line in self.written.getvalue().splitlines()]
 
+    @property
+    def complaints(self) -> list[dict[str, Any]]:
+        """Return what was logged as a warning or an error."""
+        return [line for line in self.log if line["level"] != "info"]
+
     def replace(self, file: str, text: str) -> None:
         """Change a secret as kubelet does: by another file in its place."""
         new = self.folder / f"{file}.new"
@@ -332,3 +338,6 @@ async def world(
             )
         finally:
             await serving.cleanup()
+            root = logging.getLogger()
+            root.handlers = [each for each in root.handlers if not isinstance(each, LibraryLog)]
+            logging.captureWarnings(capture=False)
