@@ -30,8 +30,15 @@ _REASONS = {
 LONGEST_MANAGER = 128
 
 
-async def body(request: web.Request) -> Any:
-    """Read JSON, as Go does: no NaN, and no half of a surrogate pair."""
+async def body(request: web.Request, *kinds: str) -> Any:
+    """Read JSON, as Go does: no NaN, and no half of a surrogate pair.
+
+    The real one reads YAML and Protobuf too, and what names no type as JSON.
+    """
+    kinds = kinds or ("application/json",)
+    if "Content-Type" in request.headers and request.content_type not in kinds:
+        text = "the body of the request was in an unknown format - accepted media types include: "
+        raise ApiError(415, "UnsupportedMediaType", text + ", ".join(kinds))
     raw = await request.read()
     try:
         read = json.loads(raw, parse_constant=_no_constant)
@@ -63,14 +70,8 @@ async def patch(request: web.Request, resource: Resource) -> Callable[[Obj], Any
     if not resource.group.endswith(".networking.k8s.io"):
         # A custom resource has no Go type, and so no merge keys.
         kinds["application/strategic-merge-patch+json"] = strategic_merge
-    apply = kinds.get(request.content_type)
-    if apply is None:
-        text = (
-            "the body of the request was in an unknown format - accepted media types include: "
-            f"{', '.join(kinds)}"
-        )
-        raise ApiError(415, "UnsupportedMediaType", text)
-    sent = await body(request)
+    sent = await body(request, *kinds)
+    apply = kinds.get(request.content_type, json_patch)
     return lambda obj: apply(obj, sent)
 
 
