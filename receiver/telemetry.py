@@ -187,10 +187,15 @@ _PATTERNS = re.compile(
 _TELLING_KEY = re.compile(r"(?i)authorization|passw|secret|routing_?key|api_?key|cookie")
 
 
+def _kept(found: re.Match[str]) -> str:
+    """Return what stays of a pattern: its beginning says what was there."""
+    return (found[found.lastindex] if found.lastindex else "") + REDACTED
+
+
 class Redaction:
     """Takes out of text what is secret, or looks like it: the net below never logging a secret.
 
-    `secrets` returns the values known right now; it is asked for each text, so it should be cheap.
+    `secrets` returns the values known right now; it is asked once for each event.
     """
 
     def __init__(self, secrets: Callable[[], Iterable[str]] = tuple) -> None:
@@ -198,20 +203,21 @@ class Redaction:
         self._known: frozenset[str] = frozenset()
         self._pattern: re.Pattern[str] | None = None
 
-    def __call__(self, text: str) -> str:
-        """Return the text without secrets."""
+    def refresh(self) -> None:
+        """Ask anew which values are secret."""
         known = frozenset(each for each in self._secrets() if len(each) >= _SHORTEST_SECRET)
         if known != self._known:
             # The longest first: one secret may begin with another.
             ordered = sorted(known, key=lambda each: (-len(each), each))
             self._pattern = re.compile("|".join(map(re.escape, ordered))) if known else None
             self._known = known
+
+    def __call__(self, text: str) -> str:
+        """Return the text without what was secret at the last `refresh`, or looks like it."""
         text = text[:_LOOKED_AT]
         if self._pattern is not None:
             text = self._pattern.sub(REDACTED, text)
-        return _PATTERNS.sub(
-            lambda found: (found[found.lastindex or 0] if found.lastindex else "") + REDACTED, text
-        )
+        return _PATTERNS.sub(_kept, text)
 
     def clean(self, value: Any, limit: int = LONGEST, depth: int = DEEPEST) -> Any:
         """Return a value that JSON can write: bounded, and redacted in every text of it."""
@@ -294,6 +300,7 @@ def configure_logs(
     render = _json if fmt == "json" else _console
 
     def finish(_: WrappedLogger, __: str, event: EventDict) -> str:
+        redaction.refresh()
         at = now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         head = {"at": at, "level": event.pop("level"), "event": event.pop("event")}
         for limit in (LONGEST, LONGEST // 10):

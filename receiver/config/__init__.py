@@ -2,7 +2,8 @@
 
 from receiver.config.check import parse, read
 from receiver.config.document import Problem
+from receiver.config.secrets import Secrets
 from receiver.config.settings import Settings
 from receiver.config.table import described
 
-__all__ = ["Problem", "Settings", "described", "parse", "read"]
+__all__ = ["Problem", "Secrets", "Settings", "described", "parse", "read"]

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from receiver.alerts import Matcher
-from receiver.config import Problem, Settings, described, parse, read
+from receiver.config import Problem, Secrets, Settings, described, parse, read
 from receiver.config.settings import SEVERITIES, SlackWebhook
 from receiver.config.table import parts_of
 from receiver.config.values import size, span
@@ -205,6 +205,28 @@ def test_no_secret_is_in_the_settings_at_all(folder: Path, monkeypatch: pytest.M
     settings = good(changed(document, "auth.webhook.basic", basic))
     for text in (repr(settings), str(settings), settings.model_dump_json()):
         assert SECRET not in text
+
+
+def test_every_secret_that_is_named_is_known_and_a_rotated_one_is_still(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("token", "person", "password", "key", "url"):
+        (folder / name).write_text(f"the-{name}\n")
+    monkeypatch.setenv("SLACK_URL", URL)
+    document = least(folder)
+    changed(document, "notify.sinks.engineering", {"kind": "slack-webhook", "url_env": "SLACK_URL"})
+    person = {"name": "on-call", "file": str(folder / "person"), "namespaces": ["shop"]}
+    changed(document, "auth.people.tokens", [person])
+    basic = {"username": "am", "password_file": str(folder / "password")}
+    secrets = Secrets(good(changed(document, "auth.webhook.basic", basic)))
+    known = {"the-token", "the-person", "the-password", "the-key", "the-url", URL}
+    assert set(secrets()) == known
+    (folder / "new").write_text("the-next-token")
+    (folder / "new").rename(folder / "token")
+    assert set(secrets()) == known | {"the-next-token"}
+    (folder / "token").unlink()
+    assert set(secrets()) == known | {"the-next-token"}
+    assert not [each for each in known if each in repr(secrets)]
 
 
 def test_settings_are_frozen(folder: Path) -> None:

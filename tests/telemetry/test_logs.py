@@ -151,14 +151,20 @@ INNOCENT = [
 ]
 
 
+def redacted(text: str, *secrets: str) -> str:
+    redaction = Redaction(lambda: secrets)
+    redaction.refresh()
+    return redaction(text)
+
+
 @pytest.mark.parametrize(("text", "expected"), SECRETS)
 def test_what_is_a_secret_or_looks_like_one_is_taken_out(text: str, expected: str) -> None:
-    assert Redaction(lambda: [CANARY])(text) == expected
+    assert redacted(text, CANARY) == expected
 
 
 @pytest.mark.parametrize("text", INNOCENT)
 def test_what_people_need_to_read_stays(text: str) -> None:
-    assert Redaction(lambda: [CANARY])(text) == text
+    assert redacted(text, CANARY) == text
 
 
 @pytest.mark.parametrize("fmt", ["json", "console"])
@@ -178,18 +184,21 @@ def test_no_secret_gets_into_a_line_wherever_it_stands(fmt: Format) -> None:
 
 def test_a_rotated_secret_is_known_at_the_next_line() -> None:
     known = ["first-secret"]
-    redaction = Redaction(lambda: known)
-    assert redaction("first-secret second-secret") == f"{REDACTED} second-secret"
+    out = io.StringIO()
+    log = configure_logs(out, now=lambda: NOON, secrets=lambda: known)
+    log.info("token_shown", both="first-secret second-secret")
     known.append("second-secret")
-    assert redaction("first-secret second-secret") == f"{REDACTED} {REDACTED}"
+    log.info("token_shown", both="first-secret second-secret")
+    first, second = (json.loads(line)["both"] for line in out.getvalue().splitlines())
+    assert (first, second) == (f"{REDACTED} second-secret", f"{REDACTED} {REDACTED}")
 
 
 def test_a_secret_that_begins_with_another_is_taken_out_whole() -> None:
-    assert Redaction(lambda: ["abcd", "abcd-efgh"])("abcd-efgh") == REDACTED
+    assert redacted("abcd-efgh", "abcd", "abcd-efgh") == REDACTED
 
 
 def test_an_empty_or_tiny_secret_does_not_blacken_everything() -> None:
-    assert Redaction(lambda: ["", "a"])("a banana") == "a banana"
+    assert redacted("a banana", "", "a") == "a banana"
 
 
 # --- exceptions and libraries

@@ -1,0 +1,55 @@
+"""The values of all secrets that a configuration names: for the log, to take them out of it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from receiver.config.settings import PagerDuty, Settings
+
+# A secret that was rotated away is still one for a while.
+KEPT = 4
+
+
+class Secrets:
+    """Knows what is secret right now, and what was until a while ago. Its repr shows nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._files = tuple(dict.fromkeys(_files(settings)))
+        self._variables = tuple(dict.fromkeys(_variables(settings)))
+        self._seen: dict[str, tuple[tuple[int, int, int], tuple[str, ...]]] = {}
+
+    def __call__(self) -> tuple[str, ...]:
+        """Return the values; a file is read again when it has changed. Never raises."""
+        of_files = (value for file in self._files for value in self._of(file))
+        of_variables = (os.environ.get(name, "").strip() for name in self._variables)
+        return tuple(value for value in (*of_files, *of_variables) if value)
+
+    def _of(self, file: str) -> tuple[str, ...]:
+        stamp, values = self._seen.get(file, ((0, 0, 0), ()))
+        try:
+            status = Path(file).stat()
+            now = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if now != stamp:
+                secret = Path(file).read_text(encoding="utf-8").strip()
+                values = (secret, *(each for each in values if each != secret))[:KEPT]
+                self._seen[file] = (now, values)
+        except (OSError, UnicodeDecodeError):
+            pass  # what is not there any more stays secret
+        return values
+
+
+def _files(settings: Settings) -> Iterator[str]:
+    auth = settings.auth
+    yield from (token.file for token in auth.webhook.bearer_tokens)
+    yield from (token.file for token in auth.people.tokens)
+    if auth.webhook.basic is not None:
+        yield auth.webhook.basic.password_file
+    for sink in settings.notify.sinks.values():
+        file = sink.routing_key_file if isinstance(sink, PagerDuty) else sink.url_file
+        yield from (file,) if file else ()
+
+
+def _variables(settings: Settings) -> Iterator[str]:
+    for sink in settings.notify.sinks.values():
+        name = sink.routing_key_env if isinstance(sink, PagerDuty) else sink.url_env
+        yield from (name,) if name else ()
