@@ -71,7 +71,7 @@ async def patch(request: web.Request, resource: Resource) -> Callable[[Obj], Any
         # A custom resource has no Go type, and so no merge keys.
         kinds["application/strategic-merge-patch+json"] = strategic_merge
     sent = await body(request, *kinds)
-    apply = kinds.get(request.content_type, json_patch)
+    apply = kinds.get(request.content_type) or json_patch
     return lambda obj: apply(obj, sent)
 
 

@@ -251,6 +251,8 @@ _TYPES = {
 
 def decode_fault(resource: Resource, obj: Any) -> str | None:
     """Say why this JSON cannot be read into the Go type, as the decoder says it; else None."""
+    if not isinstance(obj, dict):
+        return _cannot(obj, "", "", f"v1.{resource.kind}")
     return next(faults(_TYPES[resource.kind], obj), None)
 
 

@@ -190,6 +190,11 @@ class Store:
             raise not_found(resource, name)
         after = self._read(resource, how(clone(before)), verb, strict=strict)
         self._check_name(resource, namespace, name, after)
+        if verb == "update" and resource == ROUTES and not after["metadata"].get("resourceVersion"):
+            # Of the kinds here, only custom resources refuse an update of whatever is there.
+            text = "Invalid value: 0x0: must be specified for an update"
+            causes = [cause("FieldValueInvalid", "metadata.resourceVersion", text)]
+            raise invalid(resource.kind, resource.group, name, causes)
         self._check_preconditions(resource, before, after)
         self._prepare(resource, before, after, subresource)
         if causes := faults_of(resource, after, before):

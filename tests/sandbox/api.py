@@ -152,7 +152,7 @@ def configmap(name: str, **data: str) -> Obj:
     return {"metadata": {"name": name}, "data": data}
 
 
-def tested(path: str, value: Any) -> Obj:
+def expect(path: str, value: Any) -> Obj:
     return {"op": "test", "path": path, "value": value}
 
 
