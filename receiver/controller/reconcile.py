@@ -16,7 +16,7 @@ from receiver.controller.ports import Happening
 from receiver.controller.remember import decide_deferred, mark
 from receiver.controller.setup import Ref, Setup
 from receiver.decisions import Verdict, decide_again
-from receiver.errors import Conflict, Denied, Forbidden, Unavailable
+from receiver.errors import Conflict, Denied, Forbidden, Rejected, Unavailable
 from receiver.journal import Applied, Incident, Intent, Journal, Mark, Phase
 from receiver.reasons import Reason, Severity
 from receiver.rollout import Rollout
@@ -145,8 +145,8 @@ class Reconciler:
             await self._refuse(ref, incident, Reason.REJECTED, str(error))
         except Forbidden as error:
             await self._refuse(ref, incident, Reason.FORBIDDEN, str(error))
-        except Unavailable:
-            # Sent or not: that is found out, never assumed.
+        except (Unavailable, Rejected):
+            # Sent or not (or gone): that is found out, never assumed.
             return setup.timing.retry_first
         else:
             setup.metrics.template_writes_total.inc()
@@ -233,7 +233,7 @@ class Reconciler:
         operations = ro.void(rollout, intent.generation, intent.id)
         try:
             await self._setup.cluster.patch(ref.namespace, ref.deployment, operations)
-        except Conflict:
+        except (Conflict, Rejected):
             return self._setup.timing.retry_first  # something was applied: look again
         except (Denied, Forbidden) as error:
             await self._refuse(ref, incident, Reason.FATE_UNKNOWN, str(error))

@@ -67,6 +67,7 @@ class Answers:
         dry_run = _flag(request, "dry_run")
         limits = parts.limits
         payload = al.parse(await body.read(request, limit=limits.body, seconds=limits.seconds))
+        answers = await self._service.receive(payload, sender, dry_run=dry_run)
         parts.log.info(
             "webhook_accepted",
             sender=sender.name,
@@ -74,7 +75,6 @@ class Answers:
             alerts=len(payload.alerts),
             dry_run=dry_run,
         )
-        answers = await self._service.receive(payload, sender, dry_run=dry_run)
         if not dry_run:
             for alert in payload.alerts:
                 parts.metrics.alerts_received_total.labels(alert.status).inc()
