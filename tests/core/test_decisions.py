@@ -464,6 +464,9 @@ ROWS: dict[str, Row] = {
         reason=Reason.SHARED_CAUSE,
         detail="revision 2 alerts, too",
     ),
+    "the predecessor alerts since the very second this rollout began": Row(
+        case=case(None, episode("v2", fingerprint=OTHER, starts=-5)), reason=Reason.SHARED_CAUSE
+    ),
     "the predecessor alerted for a moment since this rollout began": Row(
         case=case(None, episode("v2", fingerprint=OTHER, starts=-4, ends=-3)),
         reason=Reason.SHARED_CAUSE,
@@ -1142,6 +1145,9 @@ MANUAL: dict[str, Hand] = {
     ),
     "named within the cooldown": Hand(ask=_to(1), rollout=undone(), remembered=(JUST_LEFT,), to=1),
     "previous after the cooldown": Hand(rollout=undone(), remembered=(_left(),), to=1),
+    "previous after the cooldown, which counts from completion": Hand(
+        rollout=undone(), remembered=(_left(completed=-10, entered=-1),), to=1
+    ),
     "previous within the cooldown of a Deployment that is gone": Hand(
         rollout=rollout(), remembered=(replace(JUST_LEFT, uid="another"),), to=2
     ),
