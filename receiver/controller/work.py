@@ -12,6 +12,9 @@ from receiver.errors import Broken, TryAgain
 from receiver.journal import Journal
 
 
+SHORTEST = 0.01
+
+
 class Work:
     """Runs what the journals hold. Start with `run`, which ends when it is cancelled."""
 
@@ -86,7 +89,8 @@ class Work:
                     failures += 1
                     setup.log.exception("step_broken", target=str(ref))
                     wait = self._backoff(failures)
-                await self._memory.news(ref, count, wait)
+                # A rest of a rounding error is no time to wait, nor reason to look at once.
+                await self._memory.news(ref, count, wait and max(wait, SHORTEST))
         finally:
             self._workers.pop(ref, None)
             self._memory.forget(ref)
