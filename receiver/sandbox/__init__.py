@@ -127,8 +127,12 @@ class Sandbox:
 
     @property
     def faults(self) -> list[Fault]:
-        """Return the faults on order: append to it."""
+        """Return the faults on order; the first that fits a request is the one that hits it."""
         return self._server.faults
+
+    @faults.setter
+    def faults(self, faults: list[Fault]) -> None:
+        self._server.faults = faults
 
     @property
     def reviews(self) -> Reviews:

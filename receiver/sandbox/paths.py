@@ -27,7 +27,7 @@ def locate(path: str) -> Where | None:
     root, rest, namespace = "/".join(parts[:size]), parts[size:], ""
     if len(rest) > 2 and rest[0] == "namespaces" and rest[2] not in NAMESPACES.subresources:  # noqa: PLR2004 - namespaces/NAME/PLURAL
         namespace, rest = rest[1], rest[2:]
-    if not rest or len(rest) > 3 or not all(rest):  # noqa: PLR2004 - PLURAL/NAME/SUBRESOURCE
+    if not rest or len(rest) > 3 or not all(parts):  # noqa: PLR2004 - PLURAL/NAME/SUBRESOURCE
         return None
     plural, name, subresource = [*rest, "", ""][:3]
     for resource in RESOURCES:
