@@ -211,14 +211,14 @@ def _fail(what: object) -> None:
 def test_an_exception_is_told_without_local_variables() -> None:
     out = io.StringIO()
     log = configure_logs(out, now=lambda: NOON)
-    local_secret = "only-in-a-local-variable"
+    inner = "only-in-a-local-variable"
     try:
-        _fail(len(local_secret))
+        _fail(len(inner))
     except RuntimeError:
         log.exception("step_broken", step="apply")
     found = record(out.getvalue())
     assert found["exception"][0]["exc_type"] == "RuntimeError"
-    assert local_secret not in out.getvalue()
+    assert inner not in out.getvalue()
     assert "test_logs.py" in out.getvalue()
 
 

@@ -126,7 +126,7 @@ async def test_a_body_that_announces_too_much_is_refused_unread(tmp_path: Path) 
 @virtual
 async def test_a_sender_who_writes_it_all_first_still_reads_the_413(tmp_path: Path) -> None:
     async with world(tmp_path, limits=SMALL) as here:
-        said = await here.raw(head(f"Content-Length: {LARGE}") + b"x" * LARGE)
+        said = await here.stubborn(head(f"Content-Length: {LARGE}") + b"x" * LARGE)
         status, body = answer(said)
         assert (status, body["error"]["reason"]) == (413, "too_large")
         assert body["error"]["message"] == "the body is larger than 1 KiB"
@@ -138,7 +138,7 @@ async def test_a_sender_without_a_token_who_writes_it_all_first_still_reads_the_
 ) -> None:
     async with world(tmp_path) as here:
         sent = head(f"Content-Length: {LARGE}").replace(AUTH.encode(), b"")
-        assert answer(await here.raw(sent + b"x" * LARGE))[0] == 401
+        assert answer(await here.stubborn(sent + b"x" * LARGE))[0] == 401
 
 
 @virtual

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -240,6 +241,15 @@ class World:
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
         return bytes(found)
+
+    async def stubborn(self, data: bytes) -> bytes:
+        """Send all of it before looking at what comes back; return the first of that."""
+        loop = asyncio.get_running_loop()
+        with socket.socket() as connection:
+            connection.setblocking(False)
+            await loop.sock_connect(connection, ("127.0.0.1", self.port))
+            await loop.sock_sendall(connection, data)
+            return await loop.sock_recv(connection, 65536)
 
     def count(self, name: str, **labels: str) -> float:
         """Return the value of one series of ours; KeyError when it is not there."""
