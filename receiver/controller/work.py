@@ -11,7 +11,6 @@ from receiver.controller.tell import Teller
 from receiver.errors import Broken, TryAgain
 from receiver.journal import Journal
 
-
 SHORTEST = 0.01
 
 
