@@ -187,7 +187,7 @@ class Sandbox:
         finally:
             self._server.frozen = None
 
-    freeze_lists = frozen_lists
+    freeze_lists = frozen_lists  # the same as an order, for `stack.enter_context`
 
     def compact(self) -> None:
         """Forget the past: a watch or a page from before this is answered 410."""

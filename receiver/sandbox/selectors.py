@@ -20,11 +20,6 @@ _EXISTS = re.compile(rf"^(!?)\s*({_KEY})$")
 _FIELD = re.compile(r"^([^=!]+)(==|!=|=)(.*)$")
 
 
-def everything(_: Obj) -> bool:
-    """Match all objects: an empty selector."""
-    return True
-
-
 def label_query(text: str) -> Matcher:
     """Read a `labelSelector` parameter: equality and set based."""
     requirements = [_requirement(part.strip()) for part in _split(text) if part.strip()]

@@ -110,6 +110,14 @@ async def test_the_largest_deadline_means_that_none_is_kept(api: Api) -> None:
 
 
 @on_sandbox
+async def test_who_gets_a_deadline_later_begins_with_the_replicaset_that_is_there(api: Api) -> None:
+    await api.deployed(progressDeadlineSeconds=NO_DEADLINE)
+    api.sandbox.clear_log()
+    await api.deployed(progressDeadlineSeconds=60)
+    assert reasons(api) == ["FoundNewReplicaSet", "NewReplicaSetAvailable"]
+
+
+@on_sandbox
 async def test_a_pause_stops_the_clock_of_the_deadline(api: Api) -> None:
     await api.deployed()
     api.sandbox.deploy(NAMESPACE, "api", "app:bad", progressDeadlineSeconds=60)

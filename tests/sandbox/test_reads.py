@@ -79,6 +79,20 @@ async def test_fields_select(api: Api, selector: str, expected: str) -> None:
 
 
 @on_sandbox
+async def test_a_scale_shows_the_selector_as_a_query(api: Api) -> None:
+    expressions = [
+        {"key": "app", "operator": "In", "values": ["api", "b"]},
+        {"key": "tier", "operator": "NotIn", "values": ["db"]},
+        {"key": "app", "operator": "Exists"},
+        {"key": "old", "operator": "DoesNotExist"},
+    ]
+    await api.deployed(selector={"matchLabels": {"app": "api"}, "matchExpressions": expressions})
+    scale = (await api.get(f"{API}/scale")).body
+    assert scale["status"]["selector"] == "!old,app,app in (api,b),app=api,tier notin (db)"
+    assert api.api()["status"]["availableReplicas"] == 3
+
+
+@on_sandbox
 @pytest.mark.parametrize(
     "query",
     [

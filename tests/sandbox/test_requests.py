@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -170,6 +170,43 @@ async def test_a_kubeconfig_leads_here(api: Api) -> None:
     assert api.sandbox.kubeconfig(api.url)["users"][0]["user"] == {}
 
 
+def test_a_sandbox_that_nobody_serves_still_keeps_objects() -> None:
+    async def story() -> None:
+        sandbox = Sandbox(LoopClock())
+        sandbox.deploy(NAMESPACE, "api", "app:v1")
+        found = sandbox.get("Deployment", NAMESPACE, "api")
+        assert found is not None
+        assert found["status"] == {}
+        async with sandbox.serve():
+            await sandbox.settled()
+        assert len(sandbox.list("Pod")) == 3
+
+    run(story)
+
+
+def test_a_controller_that_fails_is_not_overlooked() -> None:
+    class Broken(LoopClock):
+        """A clock that breaks the controllers, once they run."""
+
+        broken = False
+
+        def now(self) -> datetime:
+            if self.broken:
+                raise ZeroDivisionError
+            return super().now()
+
+    async def story() -> None:
+        clock = Broken()
+        sandbox = Sandbox(clock)
+        sandbox.deploy(NAMESPACE, "api", "app:v1")
+        async with sandbox.serve():
+            clock.broken = True
+            await sandbox.settled()
+
+    with pytest.raises(ZeroDivisionError):
+        run(story)
+
+
 # --- faults on order
 
 
@@ -290,7 +327,8 @@ async def test_faults_hit_as_often_as_they_are_told(api: Api) -> None:
     ]
     assert [(await api.get(CONFIGMAPS, limit=1)).status for _ in range(3)] == [503, 503, 200]
     assert [(await api.get(f"{CONFIGMAPS}/x")).status for _ in range(3)] == [500] * 3
-    api.sandbox.faults.clear()
+    assert len(api.sandbox.faults) == 3
+    api.sandbox.faults = []
     assert (await api.get(f"{CONFIGMAPS}/x")).status == 404
 
 
