@@ -377,6 +377,21 @@ def test_what_was_left_without_quarantine_is_not_quarantined_when_it_is_dropped(
     assert held.spared(UID) == {code("v3")}
 
 
+@pytest.mark.parametrize(
+    ("handled", "later"),
+    [(((UID, code("v3")),), False), ((), True)],
+    ids=["left before", "left later"],
+)
+def test_what_was_also_left_with_quarantine_stays_quarantined(
+    handled: tuple[tuple[str, str], ...], later: bool
+) -> None:
+    spared = incident("v3", Phase.RECOVERED, id_="a", applied=-9, quarantine=False)
+    rest = [*_many(INCIDENTS_KEPT), *([replace(spared, id="b", quarantine=True)] if later else [])]
+    held = journal(spared, *rest, handled=handled).bounded(T0)
+    assert "a" not in [i.id for i in held.incidents]
+    assert held.quarantined(UID) == {code("v3")}
+
+
 def test_what_is_handled_is_kept_once_each_and_the_newest_of_it() -> None:
     many = tuple((UID, f"{n:016x}") for n in range(HANDLED_KEPT + 5))
     held = journal(handled=(*many, many[-1])).bounded(T0)
