@@ -6,7 +6,7 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,10 +46,10 @@ class World:
         return f"{self.rng.getrandbits(48):012x}"
 
 
-def system_world(level: tm.Level = "info") -> World:
-    """Return the machine's own clock and randomness, and a log on stderr."""
+def system_world(level: tm.Level = "info", secrets: Callable[[], Iterable[str]] = tuple) -> World:
+    """Return the machine's own clock and randomness, and a log on stderr without `secrets`."""
     clock = SystemClock()
-    log = tm.configure_logs(sys.stderr, level, now=clock.now)
+    log = tm.configure_logs(sys.stderr, level, now=clock.now, secrets=secrets)
     return World(clock=clock, rng=random.SystemRandom(), log=log)
 
 
@@ -167,11 +167,12 @@ def _sinks(settings: Settings, clock: Clock, metrics: tm.Metrics) -> Sinks:
             sinks[name] = Sink(
                 name=name,
                 kind=Kind.PAGERDUTY,
-                secret=Secret(file=sink.routing_key_file),
+                secret=Secret(file=sink.routing_key_file, environment=sink.routing_key_env),
                 endpoint=sink.endpoint,
             )
         else:
-            sinks[name] = Sink(name=name, kind=Kind.SLACK, secret=Secret(file=sink.url_file))
+            secret = Secret(file=sink.url_file, environment=sink.url_env)
+            sinks[name] = Sink(name=name, kind=Kind.SLACK, secret=secret)
     routes = {severity: settings.notify.route(severity) for severity in SEVERITIES}
 
     def observe(sink: str, delivery: Delivery) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from receiver import __version__, app
 from receiver import alerts as al
-from receiver.config import Problem, Settings, read
+from receiver.config import Problem, Secrets, Settings, read
 from receiver.controller.answers import Sender
 from receiver.errors import ReceiverError
 
@@ -77,7 +77,7 @@ def _serve(options: argparse.Namespace) -> int:
     settings = _settings(options)
     if settings is None:
         return USAGE
-    world = app.system_world("debug" if options.debug else "info")
+    world = app.system_world("debug" if options.debug else "info", Secrets(settings))
     asyncio.run(app.serve(settings, world, insecure=options.insecure))
     return 0
 

@@ -5,6 +5,7 @@ Everything is wired as `serve` wires it, speaks HTTP over loopback, and runs in 
 
 import asyncio
 import contextlib
+import io
 import json
 import random  # noqa: TID251 - seeded, for the service under test
 from collections.abc import AsyncIterator
@@ -66,7 +67,7 @@ class Stage:
             "Content-Type": "application/json",
         }
         url = f"{replica.url}/api/v1/alerts{query}"
-        async with self.session.post(url, data=data, headers=headers) as answer:
+        async with self.session.post(url, data=io.BytesIO(data), headers=headers) as answer:
             return answer.status, await answer.json()
 
     async def ask(

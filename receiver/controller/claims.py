@@ -71,16 +71,30 @@ class Claims:
     async def sweep(self) -> None:
         """Take every open journal that nobody alive has."""
         setup = self._setup
+        seen: list[Journal] = []
         for state in await setup.cluster.list_states(labels=OPEN_JOURNALS):
             try:
                 journal = self._memory.parse(state)
             except StateUnreadable as error:
                 setup.log.warning("journal_unreadable", name=state.name, error=str(error))
                 continue
+            seen.append(journal)
             if journal.claim == setup.replica:
                 self._start(ref_of(journal))
             elif not journal.claim or not self.lives(journal.claim):
                 await self._take(ref_of(journal), journal.claim)
+
+        self._count_open(seen)
+
+    def _count_open(self, journals: list[Journal]) -> None:
+        """Show what is open in the whole cluster, whoever works on it."""
+        metrics, now = self._setup.metrics, self._setup.clock.now()
+        owed = [owed.since for journal in journals for owed in journal.owed]
+        metrics.incidents_open.set(sum(j.in_flight is not None for j in journals))
+        metrics.notices_owed.set(len(owed))
+        metrics.oldest_notice_seconds.set(
+            max(((now - since).total_seconds() for since in owed), default=0)
+        )
 
     async def _take(self, ref: Ref, from_: str) -> None:
         def change(journal: Journal) -> Journal | None:

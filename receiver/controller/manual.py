@@ -96,7 +96,7 @@ class Manual:
         )
         if wish.dry_run:
             return await self._dry_run(ref, rollout, incident, decision)
-        journal = _superseding(journal, incident, setup.replica)
+        journal = _superseding(journal, incident, setup)
         if wish.key is not None:
             reply = Reply(
                 key=wish.key,
@@ -217,13 +217,14 @@ def _repeated(reply: Reply, journal: Journal) -> Outcome:
     return Outcome(status=reply.status, body=_refusal(Reason(reply.reason), reply.text))
 
 
-def _superseding(journal: Journal, incident: Incident, replica: str) -> Journal:
-    """Open an incident by hand; one that is open already gives way: a person has decided."""
+def _superseding(journal: Journal, incident: Incident, setup: Setup) -> Journal:
+    """Open an incident by hand; one that is open already gives way, and that is told."""
     if (flight := journal.in_flight) is not None:
         detail = f"{incident.actor} rolled back by hand ({incident.id})"
         ended = flight.enter(Phase.SUPERSEDED, incident.opened_at, detail=detail)
-        journal = journal.with_incident(ended)
-    return replace(journal.with_incident(incident), claim=replica)
+        sinks = setup.outbox.routes(ended.severity)
+        journal = journal.with_incident(ended).owe(ended.id, sinks, incident.opened_at)
+    return replace(journal.with_incident(incident), claim=setup.replica)
 
 
 def _refusal(reason: Reason, text: str) -> Json:

@@ -121,10 +121,15 @@ class Receiving:
         for _ in range(TRIES):
             try:
                 async with self._memory.lock(ref):
+                    began = self._setup.clock.monotonic()
                     seen = await look(self._setup, self._memory, ref)
                     rollout = seen.look.rollout
                     if rollout is not None and rollout.labels.get(ENABLED) == "true":
-                        return await self._remember(ref, seen, rollout, items, dry_run=dry_run)
+                        answers = await self._remember(ref, seen, rollout, items, dry_run=dry_run)
+                        seconds = self._setup.clock.monotonic() - began
+                        steps = self._setup.metrics.rollback_duration_seconds
+                        steps.labels("decide").observe(seconds)
+                        return answers
                 reason = Reason.TARGET_NOT_FOUND if rollout is None else Reason.NOT_OPTED_IN
                 return await self._refused(ref, items, reason, "", dry_run=dry_run)
             except Conflict:

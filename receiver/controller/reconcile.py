@@ -137,6 +137,7 @@ class Reconciler:
         operations = ro.undo(
             rollout, to, record=record_of(incident, intent), cause=cause_of(incident, intent)
         )
+        began = setup.clock.monotonic()
         try:
             answer = await setup.cluster.patch(ref.namespace, ref.deployment, operations)
         except Conflict:
@@ -150,6 +151,8 @@ class Reconciler:
             return setup.timing.retry_first
         else:
             setup.metrics.template_writes_total.inc()
+            seconds = setup.clock.monotonic() - began
+            setup.metrics.rollback_duration_seconds.labels("patch").observe(seconds)
             await self._applied(ref, incident, intent, rollout, answer["metadata"]["generation"])
         return 0
 
