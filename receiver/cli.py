@@ -122,7 +122,6 @@ async def _explained(settings: Settings, body: bytes) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    # Only here: the demo brings the sandbox with it, which a service never needs.
-    from receiver import demo  # noqa: PLC0415
+    from receiver import demo  # noqa: PLC0415 - it brings the sandbox, which a service never needs
 
     return asyncio.run(demo.run(hold=options.hold, captured=options.captured))

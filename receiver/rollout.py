@@ -225,6 +225,11 @@ def images_of(template: Obj) -> tuple[tuple[str, str], ...]:
     return tuple((c.get("name", ""), c.get("image", "")) for c in containers)
 
 
+def listed(images: Iterable[tuple[str, str]]) -> str:
+    """Name images for people; which container each is for is left out."""
+    return ", ".join(image for _, image in images)
+
+
 # --- which revisions are the same code
 
 

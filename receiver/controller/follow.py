@@ -143,5 +143,5 @@ class Follower:
 
 def changed_by_others(rollout: Rollout) -> str:
     """Say that somebody else put another template there."""
-    images = ", ".join(image for _, image in ro.images_of(rollout.template))
+    images = ro.listed(ro.images_of(rollout.template))
     return f"somebody else changed the template meanwhile ({images})"[:300]

@@ -8,6 +8,7 @@ from receiver.controller.memory import Entry, Memory
 from receiver.controller.setup import SWITCH, Ref, Setup
 from receiver.decisions import Look
 from receiver.errors import Broken, TryAgain
+from receiver.rollout import Rollout
 
 STOP = "stop"
 
@@ -22,14 +23,9 @@ class Seen:
 
 async def look(setup: Setup, memory: Memory, ref: Ref) -> Seen:
     """Read the Deployment with its ReplicaSets, the journal and the switch side by side."""
-    observation, entry, stopped = await asyncio.gather(
-        setup.cluster.observe(ref.namespace, ref.deployment),
-        memory.read(ref),
-        why_stopped(setup),
+    rollout, entry, stopped = await asyncio.gather(
+        rollout_of(setup, ref), memory.read(ref), why_stopped(setup)
     )
-    rollout = None
-    if observation is not None:
-        rollout = ro.read(observation.deployment, observation.replicasets)
     seen = Look(
         rollout=rollout,
         journal=entry.journal,
@@ -38,6 +34,14 @@ async def look(setup: Setup, memory: Memory, ref: Ref) -> Seen:
         stopped=stopped,
     )
     return Seen(look=seen, entry=entry)
+
+
+async def rollout_of(setup: Setup, ref: Ref) -> Rollout | None:
+    """Read a Deployment with its ReplicaSets; None: there is none."""
+    observation = await setup.cluster.observe(ref.namespace, ref.deployment)
+    if observation is None:
+        return None
+    return ro.read(observation.deployment, observation.replicasets)
 
 
 async def why_stopped(setup: Setup) -> str:

@@ -10,14 +10,14 @@ from datetime import datetime
 
 from receiver import rollout as ro
 from receiver.controller.follow import Follower
-from receiver.controller.look import Seen, look, why_stopped
+from receiver.controller.look import Seen, look, rollout_of, why_stopped
 from receiver.controller.memory import Memory
 from receiver.controller.ports import Happening
 from receiver.controller.remember import decide_deferred, mark
 from receiver.controller.setup import Ref, Setup
 from receiver.decisions import Verdict, decide_again
 from receiver.errors import Conflict, Denied, Forbidden, Rejected, Unavailable
-from receiver.journal import Applied, Incident, Intent, Journal, Mark, Phase
+from receiver.journal import Applied, Incident, Intent, Journal, Phase
 from receiver.reasons import Reason, Severity
 from receiver.rollout import Rollout
 
@@ -33,15 +33,12 @@ class Reconciler:
         self._races: dict[str, int] = {}
         self._follower = Follower(setup, memory, self.end)
 
-    async def step(self, ref: Ref) -> float:
-        """Do what is due for a target; return in how many seconds to look again.
+    async def step(self, ref: Ref, journal: Journal) -> float:
+        """Do what is due for a target that is ours; return in how many seconds to look again.
 
-        0: at once. Raises `TryAgain` and `Broken`: the caller waits and comes again.
+        `journal` was just read. 0: at once. Raises `TryAgain` and `Broken`: the caller comes again.
         """
         setup = self._setup
-        journal = (await self._memory.read(ref)).journal
-        if journal.claim != setup.replica:
-            return setup.timing.poll
         incident = journal.in_flight
         if incident is not None:
             return await self._advance(ref, journal, incident)
@@ -179,18 +176,17 @@ class Reconciler:
             incident=incident.id,
             target=str(ref),
             bad=incident.bad.number,
-            bad_images=_images(incident.bad),
+            bad_images=ro.listed(incident.bad.images),
             to=intent.to.number,
-            to_images=_images(intent.to),
+            to_images=ro.listed(intent.to.images),
         )
         await emit(setup, ref, following, "RolledBack", note_of(following))
 
     async def _lost_race(self, ref: Ref, incident: Incident, intent: Intent) -> float:
         """Tell a lost race from a refusal that looks like one, by whether the generation moved."""
-        observation = await self._setup.cluster.observe(ref.namespace, ref.deployment)
-        if observation is None:
+        now = await rollout_of(self._setup, ref)
+        if now is None:
             return 0
-        now = ro.read(observation.deployment, observation.replicasets)
         if now.uid == incident.uid and now.generation == intent.generation:
             detail = "refused without a cause, and nobody else had written"
             await self._refuse(ref, incident, Reason.REJECTED, detail)
@@ -211,10 +207,7 @@ class Reconciler:
     async def _learn_fate(self, ref: Ref, incident: Incident) -> float:
         """Find out whether a patch that was sent, or was about to be, has been applied."""
         intent = incident.intent
-        observation = await self._setup.cluster.observe(ref.namespace, ref.deployment)
-        rollout = None
-        if observation is not None:
-            rollout = ro.read(observation.deployment, observation.replicasets)
+        rollout = await rollout_of(self._setup, ref)
         if intent is None or rollout is None or rollout.uid != incident.uid:
             detail = "the Deployment is gone; a rollback had been sent"
             await self.end(ref, incident, Phase.GONE, detail=detail)
@@ -255,13 +248,14 @@ class Reconciler:
             detail=verdict.detail,
         )
         ended = _louder(ended)
-        journal = self._ended(seen.look.journal, ended)
+        journal = self._told(seen.look.journal, ended)
         await self._memory.write(ref, journal, seen.entry)
         self._log_end(ref, ended)
 
-    def _ended(self, journal: Journal, ended: Incident) -> Journal:
-        sinks = self._setup.outbox.routes(ended.severity)
-        return journal.with_incident(ended).owe(ended.id, sinks, self._setup.clock.now())
+    def _told(self, journal: Journal, incident: Incident) -> Journal:
+        """Return a journal with an incident as it is now, which its sinks are owed."""
+        sinks = self._setup.outbox.routes(incident.severity)
+        return journal.with_incident(incident).owe(incident.id, sinks, self._setup.clock.now())
 
     def _log_end(self, ref: Ref, ended: Incident) -> None:
         self._setup.metrics.rollbacks_total.labels(ended.phase.value).inc()
@@ -311,11 +305,7 @@ class Reconciler:
             if not changed or now is None:
                 return None
             after = how(now)
-            journal = journal.with_incident(after)
-            if not tell:
-                return journal
-            sinks = setup.outbox.routes(after.severity)
-            return journal.owe(incident.id, sinks, setup.clock.now())
+            return self._told(journal, after) if tell else journal.with_incident(after)
 
         await self._memory.amend(ref, change)
         return changed
@@ -361,10 +351,6 @@ def cause_of(incident: Incident, intent: Intent) -> str:
             :500
         ]
     )
-
-
-def _images(mark: Mark) -> str:
-    return ", ".join(image for _, image in mark.images)
 
 
 def note_of(incident: Incident) -> str:

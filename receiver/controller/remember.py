@@ -12,7 +12,7 @@ from receiver.controller.answers import Action, Answer
 from receiver.decisions import FINAL, Case, Decision, Look, binding, decide
 from receiver.journal import SUSPECT_FOR, Episode, Incident, Journal, Mark, Notice, Phase
 from receiver.reasons import Reason, Severity, about, louder
-from receiver.rollout import Revision, Rollout
+from receiver.rollout import Revision, Rollout, listed
 
 Routes = Callable[[str], tuple[str, ...]]
 TEXT = 240
@@ -243,7 +243,7 @@ def _would(decision: Decision) -> str:
     to = decision.to
     if to is None:
         return ""
-    images = ", ".join(image for _, image in to.images)
+    images = listed(to.images)
     return al.text(f"it would have been rolled back to revision {to.number} ({images})", TEXT)
 
 

@@ -17,7 +17,7 @@ from receiver.controller.answers import (
     Sender,
     Wish,
 )
-from receiver.controller.look import STOP, why_stopped
+from receiver.controller.look import STOP, rollout_of, why_stopped
 from receiver.controller.manual import Manual
 from receiver.controller.memory import Memory, ref_of
 from receiver.controller.ports import State
@@ -27,7 +27,7 @@ from receiver.controller.work import Work
 from receiver.errors import Rejected, StateUnreadable
 from receiver.journal import Journal, Pause
 from receiver.reasons import Reason, about
-from receiver.rollout import ENABLED, Rollout
+from receiver.rollout import ENABLED
 
 # So long after the last good beat the Kubernetes API counts as not reached.
 UNREACHED = 10.0
@@ -95,7 +95,7 @@ class Controller:
         if not self._allowed(namespace):
             return None
         ref = Ref(namespace, name)
-        rollout = await self._rollout(ref)
+        rollout = await rollout_of(self._setup, ref)
         if rollout is None:
             return None
         journal = (await self._memory.read(ref)).journal
@@ -126,12 +126,6 @@ class Controller:
             except StateUnreadable as error:
                 self._setup.log.warning("journal_unreadable", name=state.name, error=str(error))
         return journals
-
-    async def _rollout(self, ref: Ref) -> Rollout | None:
-        observation = await self._setup.cluster.observe(ref.namespace, ref.deployment)
-        if observation is None:
-            return None
-        return ro.read(observation.deployment, observation.replicasets)
 
     def _allowed(self, namespace: str) -> bool:
         return not self._setup.namespaces or namespace in self._setup.namespaces
@@ -173,7 +167,11 @@ class Controller:
 
     async def clear(self, namespace: str, name: str, hash_: str, person: Person) -> Json:
         """Take a revision out of quarantine."""
-        rollout = await self._rollout(Ref(namespace, name)) if self._allowed(namespace) else None
+        rollout = (
+            await rollout_of(self._setup, Ref(namespace, name))
+            if self._allowed(namespace)
+            else None
+        )
         revision = ro.hashed(rollout, hash_) if rollout is not None else None
         if revision is None:
             reason = Reason.UNKNOWN_REVISION
@@ -189,7 +187,7 @@ class Controller:
 
     async def _amend(self, namespace: str, name: str, change: Callable[[Journal], Journal]) -> Json:
         ref = Ref(namespace, name)
-        rollout = await self._rollout(ref) if self._allowed(namespace) else None
+        rollout = await rollout_of(self._setup, ref) if self._allowed(namespace) else None
         if rollout is None:
             reason = Reason.TARGET_NOT_FOUND
             raise Rejected(about(reason).text, status=404, reason=reason)

@@ -78,7 +78,7 @@ class Work:
                     if not journal.busy and await self.claims.release(ref, idle_only=True):
                         return
                     self._teller.ensure(ref, journal)
-                    wait = await self._reconciler.step(ref)
+                    wait = await self._reconciler.step(ref, journal)
                     failures = 0
                 except (TryAgain, Broken) as error:
                     failures += 1

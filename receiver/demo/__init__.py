@@ -9,7 +9,7 @@ import contextlib
 import json
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from importlib import resources
@@ -52,7 +52,6 @@ class Stage:
     url: str = ""
     kubernetes: str = ""
     prometheus: str = ""
-    senders: set[str] = field(default_factory=set)
 
 
 async def run(*, hold: bool, captured: bool) -> int:

@@ -139,5 +139,5 @@ def use_own_session(api: ApiClient) -> None:
     )
     theirs.detach()
     # There is no public switch; tests/kube holds that a lost PUT is seen once.
-    session._retry_connection = False  # noqa: SLF001
+    session._retry_connection = False  # noqa: SLF001 - see above
     api.rest_client.pool_manager = session
