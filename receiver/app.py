@@ -156,6 +156,7 @@ def _setup(
         namespaces=settings.kubernetes.namespaces,
         state_namespace=settings.kubernetes.state_namespace,
         watchdog=settings.prometheus.watchdog.alertname,
+        silent_after=settings.prometheus.watchdog.silent_after.total_seconds(),
         timing=world.timing,
     )
 

@@ -51,6 +51,12 @@ METRICS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("conflicts_total", "counter", (), "Journal writes lost to another writer"),
     ("stopped", "gauge", (), "1 while the kill switch stops automation"),
     ("last_webhook_timestamp_seconds", "gauge", (), "When the last webhook was accepted"),
+    (
+        "watchdog_timestamp_seconds",
+        "gauge",
+        (),
+        "When the Watchdog was last posted to this replica",
+    ),
     ("auth_failures_total", "counter", ("realm",), "Requests without a valid credential"),
     ("build_info", "gauge", ("version",), "Always 1"),
 )
@@ -89,6 +95,7 @@ class Metrics:
     conflicts_total: Counter
     stopped: Gauge
     last_webhook_timestamp_seconds: Gauge
+    watchdog_timestamp_seconds: Gauge
     auth_failures_total: Counter
     build_info: Gauge
 

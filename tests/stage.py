@@ -45,10 +45,14 @@ class Stage:
     replicas: list[app.Replica] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
-    async def replica(self, seed: int = 1, **policy: str) -> AsyncIterator[app.Replica]:
+    async def replica(
+        self, seed: int = 1, cluster: str = "", **policy: str
+    ) -> AsyncIterator[app.Replica]:
         """Run a replica until the end of the block."""
         kubeconfig = self.sandbox.kubeconfig(self.kubernetes_url)
-        config = demo.write_config(self.home, kubeconfig, self.people_url, **policy)
+        config = demo.write_config(
+            self.home, kubeconfig, self.people_url, cluster=cluster, **policy
+        )
         settings = read(config)
         assert isinstance(settings, Settings), settings
         log = Timeline(self.clock, quiet=True).logger()

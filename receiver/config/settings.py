@@ -145,6 +145,9 @@ class Watchdog(Part):
     """The heartbeat of the monitoring."""
 
     alertname: Text = _setting("Watchdog", "alert that always fires; it is never passed on")
+    silent_after: Duration = _setting(
+        timedelta(minutes=5), "without it for so long, once heard, the monitoring counts as silent"
+    )
 
 
 class Prometheus(Part):

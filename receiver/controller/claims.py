@@ -16,10 +16,19 @@ from receiver.journal import Journal
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The last beat of a replica, and when this process first saw that one."""
+    """The last beat of a replica, and when this process first saw that one.
+
+    A beat is COUNT.HEARTBEATS: how often the replica beat, and how often the monitoring's Watchdog
+    was posted to it. Alertmanager keeps its connection, so most replicas hear it through another.
+    """
 
     beat: str
     at: float
+
+    @property
+    def heartbeats(self) -> str:
+        """Return the part that moves when the Watchdog arrives there."""
+        return self.beat.partition(".")[2]
 
 
 class Claims:
@@ -32,12 +41,21 @@ class Claims:
         self._heard: dict[str, Heard] = {}
         self._silent_since: dict[str, float] = {}
         self._count = 0
+        self._heartbeats = 0
+        self.watchdog_at: float | None = None
+
+    def heartbeat(self) -> None:
+        """Take note that the Watchdog of the monitoring arrived, and tell it with the next beat."""
+        self._heartbeats += 1
+        self.watchdog_at = self._setup.clock.monotonic()
+        self._setup.metrics.watchdog_timestamp_seconds.set(self._setup.clock.now().timestamp())
 
     async def beat(self) -> None:
         """Say that we live, and hear who else does."""
         setup = self._setup
         self._count += 1
-        found = await setup.cluster.beat(BEATS, setup.replica, str(self._count))
+        beat = f"{self._count}.{self._heartbeats}"
+        found = await setup.cluster.beat(BEATS, setup.replica, beat)
         self._listen(found)
         now = setup.clock.monotonic()
         for replica, heard in list(self._heard.items()):
@@ -49,8 +67,15 @@ class Claims:
         now = self._setup.clock.monotonic()
         for replica, beat in found.items():
             heard = self._heard.get(replica)
-            if heard is None or heard.beat != beat:
-                self._heard[replica] = Heard(beat, now)
+            if heard is not None and heard.beat == beat:
+                continue
+            self._heard[replica] = new = Heard(beat, now)
+            if (
+                heard is not None
+                and heard.heartbeats != new.heartbeats
+                and replica != self._setup.replica
+            ):
+                self.watchdog_at = now
 
     def lives(self, replica: str) -> bool:
         """Return whether a replica was heard of lately. One never heard of has its time, too."""

@@ -54,6 +54,8 @@ class Receiving:
                 return await self._route(alert, sender)
 
         found = await asyncio.gather(*(routed(alert) for alert in payload.alerts))
+        if not dry_run and any(item.reason is Reason.WATCHDOG for item in found):
+            self._claims.heartbeat()
         targets: defaultdict[Ref, list[int]] = defaultdict(list)
         for index, item in enumerate(found):
             targets[item.ref if item.reason is None else OWN].append(index)
@@ -188,7 +190,7 @@ class Receiving:
 
 def _answer(item: Routed) -> Answer:
     reason = item.reason or Reason.NO_TARGET
-    if not item.alert.firing and reason is not Reason.WATCHDOG:
+    if not item.alert.firing:
         reason = Reason.RESOLVED
     answer = rm.answer(item.alert, Decision(reason=reason, detail=item.detail))
     return replace(answer, namespace=item.ref.namespace, deployment=item.ref.deployment)

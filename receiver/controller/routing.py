@@ -34,7 +34,9 @@ async def route(setup: Setup, alert: Alert, sender: Sender) -> Routed:
     """
     asks = al.asks(alert, setup.policy.matchers)
     if alert.name == setup.watchdog:
-        return Routed(alert=alert, asks=False, reason=Reason.WATCHDOG)
+        # Resolved, it says that Prometheus no longer tells Alertmanager that it lives.
+        lives = Reason.WATCHDOG if alert.firing else Reason.RESOLVED
+        return Routed(alert=alert, asks=False, reason=lives)
     if not asks:
         return Routed(alert=alert, asks=False, reason=Reason.NOTIFY_ONLY)
     named = al.named(alert, setup.targets)

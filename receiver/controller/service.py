@@ -198,13 +198,20 @@ class Controller:
 
     def health(self) -> Health:
         """Return how we are, from what was last seen."""
-        alertmanager = "connected" if self._receiving.heard_at is not None else "not_heard_yet"
         kubernetes = "connected" if self._reached() else "unreachable"
-        dependencies = {"kubernetes": kubernetes, "alertmanager": alertmanager} | dict(
+        dependencies = {"kubernetes": kubernetes, "alertmanager": self._monitoring()} | dict(
             self._sinks()
         )
         well = all(word in _WELL for word in dependencies.values())
         return Health(status="healthy" if well else "degraded", dependencies=dependencies)
+
+    def _monitoring(self) -> str:
+        """Return whether alerts still reach us: known only where the Watchdog is routed to us."""
+        heard = self._work.claims.watchdog_at
+        if heard is None:
+            return "connected" if self._receiving.heard_at is not None else "not_heard_yet"
+        silence = self._setup.clock.monotonic() - heard
+        return "silent" if silence >= self._setup.silent_after else "connected"
 
     def readiness(self) -> Readiness:
         """Return whether to send us work. One namespace without a right is shown, no more."""

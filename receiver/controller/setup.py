@@ -68,4 +68,5 @@ class Setup:
     namespaces: tuple[str, ...] = ()
     state_namespace: str = "rollback-receiver"
     watchdog: str = "Watchdog"
+    silent_after: float = 300.0
     timing: Timing = Timing()

@@ -112,7 +112,9 @@ async def _service(stage: Stage) -> AsyncIterator[None]:
             yield
 
 
-def write_config(folder: Path, kubeconfig: dict[str, Any], people: str, **policy: str) -> Path:
+def write_config(
+    folder: Path, kubeconfig: dict[str, Any], people: str, *, cluster: str = "", **policy: str
+) -> Path:
     """Write a configuration with its secrets into a folder; return its path."""
     for name, text in {
         "webhook-token": TOKEN,
@@ -137,6 +139,7 @@ def write_config(folder: Path, kubeconfig: dict[str, Any], people: str, **policy
     }
     document = {
         "server": {"address": pair.HOST, "port": 0, "drain": "1s"},
+        "cluster": {"name": cluster},
         "auth": {
             "webhook": {"bearer_tokens": [{"file": str(folder / "webhook-token")}]},
             "people": {

@@ -1,6 +1,7 @@
 """`/health` and `/ready`: each dependency is broken in turn, and its word changes."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from receiver import app
 from receiver.sandbox import Fault
-from tests.stage import Stage, stage
+from tests.stage import Stage, firing, resolved, stage, webhook
 from tests.virtual import virtual
 
 
@@ -62,3 +63,64 @@ async def test_a_sink_whose_secret_is_gone_shows_in_health(tmp_path: Path, kind:
         _, after = await _get(on, replica, "/health")
         assert before["dependencies"][kind] != after["dependencies"][kind]
         assert after["status"] == "degraded"
+
+
+async def _alertmanager(on: Stage, replica: app.Replica) -> tuple[str, str]:
+    _, body = await _get(on, replica, "/health")
+    return body["status"], body["dependencies"]["alertmanager"]
+
+
+async def _watchdog(on: Stage, replica: app.Replica, *, fires: bool = True) -> str:
+    began = on.clock.now() - timedelta(hours=1)
+    alert = firing(began, alertname="Watchdog", severity="none", rollback="")
+    if not fires:
+        alert = resolved(began, on.clock.now(), alertname="Watchdog", severity="none", rollback="")
+    status, answer = await on.post(replica, webhook(alert))
+    assert status == 200
+    reason: str = answer["alerts"][0]["reason"]
+    return reason
+
+
+@virtual
+async def test_a_watchdog_that_stops_makes_alertmanager_silent(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica() as replica:
+        for _ in range(6):
+            assert await _watchdog(on, replica) == "watchdog"
+            await asyncio.sleep(60)
+        assert await _alertmanager(on, replica) == ("healthy", "connected")
+        await asyncio.sleep(5 * 60)
+        assert await _alertmanager(on, replica) == ("degraded", "silent")
+        status, body = await _get(on, replica, "/ready")
+        assert (status, body["ready"]) == (200, True)
+        await _watchdog(on, replica)
+        assert await _alertmanager(on, replica) == ("healthy", "connected")
+
+
+@virtual
+async def test_a_watchdog_that_resolves_is_no_sign_of_life(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica() as replica:
+        await _watchdog(on, replica)
+        for _ in range(6):
+            await asyncio.sleep(60)
+            assert await _watchdog(on, replica, fires=False) == "resolved"
+        assert await _alertmanager(on, replica) == ("degraded", "silent")
+
+
+@virtual
+async def test_a_watchdog_posted_to_one_replica_is_heard_by_the_other(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica(1) as one, on.replica(2) as two:
+        for _ in range(8):
+            await _watchdog(on, one)
+            await asyncio.sleep(60)
+        assert await _alertmanager(on, two) == ("healthy", "connected")
+        await asyncio.sleep(5 * 60)
+        assert await _alertmanager(on, one) == ("degraded", "silent")
+        assert await _alertmanager(on, two) == ("degraded", "silent")
+
+
+@virtual
+async def test_without_a_watchdog_silence_is_no_fault(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica() as replica:
+        await on.fires(replica)
+        await asyncio.sleep(3600)
+        assert await _alertmanager(on, replica) == ("healthy", "connected")

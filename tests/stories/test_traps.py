@@ -360,3 +360,19 @@ def _of_v2(sandbox: Sandbox, kind: str) -> str:
     names = [o["metadata"]["name"] for o in found if "'app:v2'" in str(o["spec"])]
     name: str = names[0]
     return name
+
+
+@virtual
+async def test_an_alert_of_another_cluster_moves_nothing_here(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica(cluster="eu-1") as replica:
+        await on.release("v1", "v2")
+        began = on.clock.now()
+        assert await on.fires(replica, began, cluster="us-1") == "other_cluster"
+        assert await on.fires(replica, began) == "other_cluster"
+        await asyncio.sleep(60)
+        assert (on.image, on.template_writes()) == ("v2", [])
+        # Somebody is waiting for that rollback: the wrong address is told.
+        assert any("us-1" in str(message) for _, message in on.people.slack)
+        assert await on.fires(replica, began, cluster="eu-1") == "rolled_back"
+        await asyncio.sleep(60)
+        assert (on.image, len(on.template_writes())) == ("v1", 1)
