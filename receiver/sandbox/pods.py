@@ -55,29 +55,7 @@ def _any(tags: list[str], word: str) -> bool:
 
 
 def _write(store: Store, pod: Obj, *, waiting: str | None, restarts: int = 0) -> None:
-    now = stamp(store.clock.now())
-    ready = waiting is None
-    started = (pod.get("status") or {}).get("startTime") or now
-    conditions = [
-        {"type": kind, "status": "True" if ready else "False", "lastTransitionTime": now}
-        for kind in ("ContainersReady", "Ready")
-    ]
-    state = {"waiting": {"reason": waiting}} if waiting else {"running": {"startedAt": now}}
-    status = {
-        "phase": "Running" if ready or restarts else "Pending",
-        "startTime": started,
-        "conditions": conditions,
-        "containerStatuses": [
-            {
-                "name": container["name"],
-                "image": container["image"],
-                "ready": ready,
-                "restartCount": restarts,
-                "state": state,
-            }
-            for container in pod["spec"]["containers"]
-        ],
-    }
+    status = status_of(pod, stamp(store.clock.now()), waiting=waiting, restarts=restarts)
     meta = pod["metadata"]
     store.change(
         PODS,
@@ -87,3 +65,30 @@ def _write(store: Store, pod: Obj, *, waiting: str | None, restarts: int = 0) ->
         by=WHO,
         subresource="status",
     )
+
+
+def status_of(pod: Obj, now: str, *, waiting: str | None, restarts: int = 0) -> Obj:
+    """Return the status a kubelet writes: ready, or `waiting` for a reason. Pure."""
+    ready = waiting is None
+    started = (pod.get("status") or {}).get("startTime") or now
+    conditions = [
+        {"type": kind, "status": "True" if ready else "False", "lastTransitionTime": now}
+        for kind in ("ContainersReady", "Ready")
+    ]
+    state = {"waiting": {"reason": waiting}} if waiting else {"running": {"startedAt": now}}
+    return {
+        "phase": "Running" if ready or restarts else "Pending",
+        "startTime": started,
+        "conditions": conditions,
+        "containerStatuses": [
+            {
+                "name": container["name"],
+                "image": container["image"],
+                "imageID": "",
+                "ready": ready,
+                "restartCount": restarts,
+                "state": state,
+            }
+            for container in pod["spec"]["containers"]
+        ],
+    }

@@ -71,7 +71,7 @@ def test_the_file_is_read_as_it_stands_in_the_readme(folder: Path) -> None:
     # receiver.yaml
     auth:
       webhook: {{bearer_tokens: [{{file: {folder}/token}}]}}
-      people:  {{tokens: [{{name: on-call, file: {folder}/token, namespaces: [shop]}}]}}
+      people:  {{kubernetes: {{audience: rollback-receiver}}}}
     kubernetes: {{namespaces: [shop]}}
     notify:
       sinks:
@@ -86,7 +86,8 @@ def test_the_file_is_read_as_it_stands_in_the_readme(folder: Path) -> None:
     settings = read(path)
     assert isinstance(settings, Settings)
     assert settings.policy.mode == "act"
-    assert settings.auth.people.tokens[0].name == "on-call"
+    assert settings.auth.people.kubernetes is not None
+    assert settings.auth.people.kubernetes.verb == "patch"
 
 
 def test_a_key_without_a_value_is_as_if_it_were_left_out(folder: Path) -> None:

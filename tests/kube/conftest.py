@@ -1,12 +1,17 @@
-"""Where the contract tests run: here on the sandbox."""
+"""Where the contract tests run: on the sandbox in virtual time, and on a real API server."""
 
 import pytest
 
+from tests.controlplane.world import RealPlace
 from tests.kube.sandbox_world import SandboxPlace
 from tests.kube.world import Place
 
+REAL = [pytest.mark.controlplane, pytest.mark.xdist_group("control-plane")]
 
-@pytest.fixture
-def place() -> Place:
+
+@pytest.fixture(params=["sandbox", pytest.param("kubernetes", marks=REAL)])
+def place(request: pytest.FixtureRequest) -> Place:
     """Return the place that the worlds of contract tests are made in."""
-    return SandboxPlace()
+    if request.param == "sandbox":
+        return SandboxPlace()
+    return RealPlace(request.getfixturevalue("kubernetes"))

@@ -7,36 +7,29 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import aiohttp
+
 from receiver.kube import KubernetesCluster, connect
-from receiver.sandbox import Attributes, Sandbox, Token
-from tests.kube.world import Call, Obj, World
+from receiver.sandbox import Attributes, RolloutError, Sandbox, Token
+from tests.kube.http import Http
+from tests.kube.world import Call, World
 from tests.virtual import LoopClock, run
 
 NAMESPACE, STATE_NAMESPACE = "shop", "rollback-receiver"
 
 
-class SandboxWorld:
+class SandboxWorld(World):
     """A sandbox that serves HTTP, an adapter connected to it, and a person."""
 
-    namespace, state_namespace = NAMESPACE, STATE_NAMESPACE
-
-    def __init__(self, sandbox: Sandbox, url: str, clock: LoopClock) -> None:
+    def __init__(self, sandbox: Sandbox, http: Http, clock: LoopClock) -> None:
+        super().__init__(http, clock, namespace=NAMESPACE, state_namespace=STATE_NAMESPACE)
         self.sandbox = sandbox
-        self.url = url
-        self.clock = clock
-        self.calls: list[Call] = []
-        self._cluster: KubernetesCluster | None = None
-
-    @property
-    def cluster(self) -> KubernetesCluster:
-        assert self._cluster is not None
-        return self._cluster
+        self.url = http.url
 
     async def open(self) -> None:
         self._cluster = await self.connect()
 
     async def connect(self, token: str | None = None) -> KubernetesCluster:
-        """Connect one more adapter."""
         return await connect(
             context=None,
             kubeconfig=self.sandbox.kubeconfig(self.url, token),
@@ -45,28 +38,19 @@ class SandboxWorld:
             observe_call=lambda *call: self.calls.append(Call(*call)),
         )
 
-    async def deploy(self, name: str, image: str, **spec: Any) -> None:
-        self.sandbox.deploy(NAMESPACE, name, image, **spec)
-
-    async def rolled_out(self, name: str) -> None:
-        await self.sandbox.settled()
-
-    async def create(self, kind: str, namespace: str, obj: Obj) -> None:
-        meta = obj["metadata"] | {"namespace": namespace}
-        self.sandbox.create(kind, obj | {"metadata": meta})
-
-    async def merge(self, kind: str, namespace: str, name: str, patch: Obj) -> None:
-        self.sandbox.merge_patch(kind, namespace, name, patch)
-
-    async def get(self, kind: str, namespace: str, name: str) -> Obj | None:
-        return self.sandbox.get(kind, namespace, name)
-
-    async def list(self, kind: str, namespace: str) -> list[Obj]:
-        return self.sandbox.list(kind, namespace)
-
-    async def delete(self, kind: str, namespace: str, name: str) -> None:
-        self.sandbox.delete(kind, namespace, name)
-        await self.sandbox.settled()
+    async def rollout(self, verb: str, name: str, *flags: str) -> str:
+        """Do what kubectl does, by the sandbox's own account of it."""
+        number = sum(int(flag.partition("=")[2]) for flag in flags)
+        does: dict[str, Callable[[], Any]] = {
+            "undo": lambda: self.sandbox.rollout_undo(NAMESPACE, name, number),
+            "restart": lambda: self.sandbox.rollout_restart(NAMESPACE, name),
+            "pause": lambda: self.sandbox.pause(NAMESPACE, name),
+            "resume": lambda: self.sandbox.resume(NAMESPACE, name),
+        }
+        try:
+            return str(does[verb]())
+        except RolloutError as error:
+            return f"error: {error}"
 
     @contextlib.asynccontextmanager
     async def lacking(self, *rights: tuple[str, str]) -> AsyncIterator[KubernetesCluster]:
@@ -91,10 +75,13 @@ async def sandbox_world() -> AsyncIterator[SandboxWorld]:
     sandbox = Sandbox(clock)
     for namespace in (NAMESPACE, STATE_NAMESPACE):
         sandbox.create_namespace(namespace)
-    async with sandbox.serve() as url:
+    async with (
+        sandbox.serve() as url,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session,
+    ):
         # The controllers start with the next round of the loop; before, all counts as settled.
         await asyncio.sleep(0)
-        world = SandboxWorld(sandbox, url, clock)
+        world = SandboxWorld(sandbox, Http(url, session), clock)
         await world.open()
         try:
             yield world

@@ -6,8 +6,9 @@ import pytest
 
 from receiver.controller.ports import Happening
 from receiver.errors import Forbidden
+from tests.kube.http import Obj
 from tests.kube.wishes import deployed
-from tests.kube.world import Obj, World, contract
+from tests.kube.world import World, contract
 
 ALL_IN_TARGETS = (
     "get deployments.apps",

@@ -6,8 +6,9 @@ from typing import Any, cast
 import pytest
 
 from receiver.errors import Conflict, Denied, Forbidden, Rejected
+from tests.kube.http import Obj
 from tests.kube.wishes import annotate, deployed, replace
-from tests.kube.world import Obj, World, contract
+from tests.kube.world import World, contract
 
 SHORT = 300
 

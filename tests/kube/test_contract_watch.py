@@ -3,8 +3,9 @@
 import pytest
 
 from receiver.errors import Forbidden
+from tests.kube.http import Obj
 from tests.kube.wishes import annotate, deployed
-from tests.kube.world import Obj, World, contract
+from tests.kube.world import World, contract
 
 
 def _note(obj: Obj | None) -> str | None:

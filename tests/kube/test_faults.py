@@ -11,10 +11,10 @@ from receiver.errors import Denied, Forbidden, ReceiverError, Unavailable
 from receiver.kube import KubernetesCluster, connect
 from receiver.kube.calls import READ_WITHIN, WRITE_WITHIN
 from receiver.sandbox import Fault
+from tests.kube.http import Obj
 from tests.kube.raw_server import answer, kubeconfig, raw_cluster
 from tests.kube.sandbox_world import NAMESPACE, SandboxWorld, on_sandbox
 from tests.kube.wishes import annotate, deployed
-from tests.kube.world import Obj
 from tests.virtual import LoopClock, virtual
 
 LONG = "x" * 10_000

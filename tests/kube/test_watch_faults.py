@@ -8,10 +8,10 @@ from receiver.errors import Unavailable
 from receiver.kube.calls import READ_WITHIN
 from receiver.kube.watching import SILENCE, WATCH_SECONDS
 from receiver.sandbox import Fault
+from tests.kube.http import Obj
 from tests.kube.raw_server import STREAM, answer, line, raw_cluster
 from tests.kube.sandbox_world import NAMESPACE, SandboxWorld, on_sandbox
 from tests.kube.wishes import annotate, deployed
-from tests.kube.world import Obj
 from tests.virtual import virtual
 
 

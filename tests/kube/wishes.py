@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tests.kube.world import Obj, World
+from tests.kube.http import Obj
+from tests.kube.world import World
 
 
 async def deployed(world: World, name: str = "api", image: str = "app:1", **spec: Any) -> Obj:

@@ -5,17 +5,8 @@ from typing import Any
 import pytest
 
 from receiver.sandbox.conditions import NO_DEADLINE
-from tests.sandbox.api import (
-    API,
-    DEPLOYMENTS,
-    NAMESPACE,
-    Api,
-    add,
-    condition,
-    image_of,
-    on_sandbox,
-    set_image,
-)
+from tests.kube.http import add, condition, image_of, set_image
+from tests.sandbox.api import API, DEPLOYMENTS, NAMESPACE, Api, on_sandbox
 
 ONE_BY_ONE = {
     "type": "RollingUpdate",

@@ -8,19 +8,16 @@ from receiver.sandbox.objects import CONFIGMAPS as CONFIGMAP
 from receiver.sandbox.objects import DEPLOYMENTS as DEPLOYMENT
 from receiver.sandbox.objects import PODS as POD
 from receiver.sandbox.schema import decode_fault, read, unknown_fields
+from tests.kube.http import Answer, add, expect, replace
 from tests.sandbox.api import (
     API,
     CONFIGMAPS,
     DEPLOYMENTS,
     EVENTS,
     NAMESPACE,
-    Answer,
     Api,
-    add,
     configmap,
-    expect,
     on_sandbox,
-    replace,
 )
 
 SELECTOR = "/spec/selector/matchLabels"

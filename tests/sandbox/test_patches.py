@@ -8,7 +8,7 @@ from receiver.sandbox import ApiError
 from receiver.sandbox.patch import json_patch, merge_patch, same
 from receiver.sandbox.status import REJECTED
 from receiver.sandbox.strategic import strategic_merge
-from tests.sandbox.api import add, expect, replace
+from tests.kube.http import add, expect, replace
 
 DOCUMENT = {"a": {"b": [1, 2, 3], "c/d": "slash", "e~f": "tilde"}, "n": None, "g": 5}
 

@@ -4,16 +4,15 @@ from typing import Any
 
 import pytest
 
+from tests.kube.http import Answer, image_of
 from tests.sandbox.api import (
     API,
     CONFIGMAPS,
     DEPLOYMENTS,
     NAMESPACE,
     REPLICASETS,
-    Answer,
     Api,
     configmap,
-    image_of,
     on_sandbox,
 )
 

@@ -11,21 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.sandbox import Fault, Sandbox
+from tests.kube.http import JSON_PATCH, MERGE, STRATEGIC, add, image_of, set_image
 from tests.sandbox.api import (
     API,
     CONFIGMAPS,
     DEPLOYMENTS,
-    JSON_PATCH,
-    MERGE,
     NAMESPACE,
-    STRATEGIC,
     Api,
-    add,
     configmap,
-    image_of,
     on_sandbox,
     serving,
-    set_image,
 )
 from tests.virtual import START, LoopClock, run
 

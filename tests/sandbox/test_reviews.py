@@ -5,17 +5,8 @@ from typing import Any
 import pytest
 
 from receiver.sandbox import Attributes, Token
-from tests.sandbox.api import (
-    API,
-    CONFIGMAPS,
-    DEPLOYMENTS,
-    NAMESPACE,
-    Answer,
-    Api,
-    configmap,
-    on_sandbox,
-    set_image,
-)
+from tests.kube.http import Answer, set_image
+from tests.sandbox.api import API, CONFIGMAPS, DEPLOYMENTS, NAMESPACE, Api, configmap, on_sandbox
 
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"

@@ -5,17 +5,8 @@ from typing import Any
 import pytest
 
 from receiver.sandbox.revisions import HISTORY, REVISION, annotated, proportions
-from tests.sandbox.api import (
-    API,
-    NAMESPACE,
-    Api,
-    add,
-    condition,
-    image_of,
-    on_sandbox,
-    replace,
-    set_image,
-)
+from tests.kube.http import add, condition, image_of, replace, set_image
+from tests.sandbox.api import API, NAMESPACE, Api, on_sandbox
 
 
 def sizes(api: Api) -> dict[str, int]:

@@ -3,18 +3,8 @@
 import pytest
 
 from receiver.sandbox import ApiError, RolloutError
-from tests.sandbox.api import (
-    API,
-    HISTORY,
-    NAMESPACE,
-    REVISION,
-    Api,
-    add,
-    image_of,
-    on_sandbox,
-    replace,
-    set_image,
-)
+from tests.kube.http import add, image_of, replace, set_image
+from tests.sandbox.api import API, HISTORY, NAMESPACE, REVISION, Api, on_sandbox
 
 
 async def undo(api: Api, to_revision: int = 0) -> str:

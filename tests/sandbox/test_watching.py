@@ -6,16 +6,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.sandbox.api import (
-    API,
-    CONFIGMAPS,
-    DEPLOYMENTS,
-    NAMESPACE,
-    Api,
-    Events,
-    configmap,
-    on_sandbox,
-)
+from tests.kube.http import Events
+from tests.sandbox.api import API, CONFIGMAPS, DEPLOYMENTS, NAMESPACE, Api, configmap, on_sandbox
 
 
 async def version(api: Api) -> str:

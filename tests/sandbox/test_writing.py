@@ -7,21 +7,16 @@ import pytest
 
 from receiver.sandbox import ApiError
 from receiver.sandbox.status import REJECTED
+from tests.kube.http import STRATEGIC, add, expect, image_of, replace, set_image
 from tests.sandbox.api import (
     API,
     CONFIGMAPS,
     DEPLOYMENTS,
     NAMESPACE,
     ROUTES,
-    STRATEGIC,
     Api,
-    add,
     configmap,
-    expect,
-    image_of,
     on_sandbox,
-    replace,
-    set_image,
 )
 
 NOTE = "/metadata/annotations/note"

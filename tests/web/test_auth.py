@@ -186,21 +186,23 @@ async def test_a_token_file_that_vanishes_or_is_empty_lets_nobody_in_and_is_told
         assert (await here.post()).status == 200
 
 
-def test_tokens_are_stripped_and_a_token_of_a_directory_is_none(tmp_path: Path) -> None:
+async def test_tokens_are_stripped_and_a_token_of_a_directory_is_none(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("  spaced \n")
     tokens = [Token(name=name, file=str(tmp_path / name)) for name in ("a", "missing", ".")]
     found = Credentials(tokens, None, insecure=False)
-    assert found.sender("Bearer spaced") is not None
+    assert await found.sender("Bearer spaced") is not None
     assert found.unusable() == (str(tmp_path / "missing"), str(tmp_path))
 
 
-def test_insecure_lets_anybody_in_only_where_no_credential_is_configured(tmp_path: Path) -> None:
+async def test_insecure_lets_anybody_in_only_where_no_credential_is_configured(
+    tmp_path: Path,
+) -> None:
     opened = Credentials([], None, insecure=True)
-    assert opened.sender("") is not None
-    assert Credentials([], None, insecure=False).sender("") is None
+    assert await opened.sender("") is not None
+    assert await Credentials([], None, insecure=False).sender("") is None
     (tmp_path / "a").write_text("x")
     some = [Token(name="a", file=str(tmp_path / "a"))]
-    assert Credentials(some, None, insecure=True).sender("") is None
+    assert await Credentials(some, None, insecure=True).sender("") is None
 
 
 # --- people

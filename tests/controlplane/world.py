@@ -1,0 +1,202 @@
+"""The world of the contract tests on a real kube-apiserver, in real time."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aiohttp
+from kubernetes_asyncio.client import ApiClient, Configuration
+from kubernetes_asyncio.config import load_kube_config
+
+from receiver.clock import SystemClock
+from receiver.kube import KubernetesCluster, connect
+from receiver.kube.rights import IN_OWN, IN_TARGETS
+from tests.controlplane.kubelet import kubelet
+from tests.controlplane.plane import Connection
+from tests.kube.http import Http, Obj
+from tests.kube.world import Call, World
+
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_NUMBERS = itertools.count(1)
+
+
+class RealWorld(World):
+    """Two namespaces of a cluster, with a kubelet in the first."""
+
+    def __init__(self, http: Http, where: Connection, *, namespace: str) -> None:
+        super().__init__(
+            http, SystemClock(), namespace=namespace, state_namespace=f"{namespace}-state"
+        )
+        self.where = where
+
+    async def open(self) -> None:
+        self._cluster = await self.connect()
+
+    async def connect(self, token: str | None = None) -> KubernetesCluster:
+        return await connect(
+            context=None,
+            kubeconfig=await self.kubeconfig(token),
+            state_namespace=self.state_namespace,
+            clock=self.clock,
+            observe_call=lambda *call: self.calls.append(Call(*call)),
+        )
+
+    async def kubeconfig(self, token: str | None = None) -> Obj:
+        """Return the kubeconfig of whoever has the token, else of one who may do everything."""
+        file = self.where.kubeconfig
+        found: Obj = json.loads(
+            file.read_text()
+            if file is not None
+            else await self.kubectl(
+                "config", "view", "--raw", "--flatten", "--minify", "-o", "json"
+            )
+        )
+        if token is not None:
+            found["users"][0]["user"] = {"token": token}
+        return found
+
+    async def kubectl(self, *arguments: str) -> str:
+        """Run the real kubectl; return all that it says."""
+        command = [self.where.kubectl, *arguments, f"--namespace={self.namespace}"]
+        if self.where.kubeconfig is not None:
+            command.append(f"--kubeconfig={self.where.kubeconfig}")
+        if self.where.context is not None:
+            command.append(f"--context={self.where.context}")
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await process.communicate()
+        return said.decode().strip()
+
+    async def rollout(self, verb: str, name: str, *flags: str) -> str:
+        return await self.kubectl("rollout", verb, f"deployment/{name}", *flags)
+
+    # --- people and what they may
+
+    async def account(self, name: str) -> None:
+        """Create a ServiceAccount beside our state."""
+        path = f"/api/v1/namespaces/{self.state_namespace}/serviceaccounts"
+        answer = await self.http.post(path, {"metadata": {"name": name}})
+        assert answer.status in (201, 409), answer
+
+    async def token(self, name: str, audience: str | None = None, seconds: int = 3600) -> str:
+        """Return a token of a ServiceAccount, for the API server or for another audience."""
+        path = f"/api/v1/namespaces/{self.state_namespace}/serviceaccounts/{name}/token"
+        spec: Obj = {"expirationSeconds": seconds}
+        answer = await self.http.post(
+            path, {"spec": spec | ({"audiences": [audience]} if audience else {})}
+        )
+        assert answer.status == 201, answer
+        token: str = answer.body["status"]["token"]
+        return token
+
+    @contextlib.asynccontextmanager
+    async def granted(
+        self, name: str, rules: list[Obj], namespace: str | None = None
+    ) -> AsyncIterator[None]:
+        """Grant rules to a ServiceAccount of ours: in a namespace, or with None everywhere."""
+        kind = "Role" if namespace else "ClusterRole"
+        base = f"{RBAC}/namespaces/{namespace}" if namespace else RBAC
+        called = f"{self.namespace}-{name}"
+        role = {"metadata": {"name": called}, "rules": rules}
+        binding = {
+            "metadata": {"name": called},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": called},
+            "subjects": [
+                {"kind": "ServiceAccount", "name": name, "namespace": self.state_namespace}
+            ],
+        }
+        paths = {f"{base}/{kind.lower()}s": role, f"{base}/{kind.lower()}bindings": binding}
+        for path, obj in paths.items():
+            answer = await self.http.post(path, obj)
+            assert answer.status == 201, answer
+        try:
+            yield
+        finally:
+            for path in paths:
+                await self.http.delete(f"{path}/{called}")
+
+    @contextlib.asynccontextmanager
+    async def lacking(self, *rights: tuple[str, str]) -> AsyncIterator[KubernetesCluster]:
+        name = "somebody"
+        await self.account(name)
+        rules = [
+            {"apiGroups": [resource.group], "resources": [resource.plural], "verbs": [verb]}
+            for verb, resource in (*IN_TARGETS, *IN_OWN)
+            if (verb, resource.plural) not in rights
+        ]
+        async with self.granted(name, rules):
+            cluster = await self.connect(await self.token(name))
+            try:
+                if rules:
+                    # A binding takes effect when the API server's own watch has seen it.
+                    await self.until(lambda: _has(cluster, rights))
+                yield cluster
+            finally:
+                await cluster.aclose()
+
+
+async def _has(cluster: KubernetesCluster, rights: tuple[tuple[str, str], ...]) -> bool:
+    denied = (await cluster.rights(())).values()
+    return {tuple(text.split(".")[0].split(" ")) for each in denied for text in each} <= set(rights)
+
+
+@contextlib.asynccontextmanager
+async def client(where: Connection) -> AsyncIterator[Http]:
+    """Connect a plain HTTP client that may do everything."""
+    configuration = Configuration()
+    file = str(where.kubeconfig) if where.kubeconfig else None
+    await load_kube_config(
+        config_file=file, context=where.context, client_configuration=configuration
+    )
+    library = ApiClient(configuration)
+    headers: dict[str, str] = {}
+    await library.update_params_for_auth(headers, [], ["BearerToken"])
+    headers["User-Agent"] = "kubectl/tests"
+    try:
+        async with aiohttp.ClientSession(
+            connector=library.rest_client.pool_manager.connector,
+            connector_owner=False,
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            read_bufsize=2**21,
+        ) as session:
+            yield Http(str(configuration.host), session)
+    finally:
+        await library.close()
+
+
+@contextlib.asynccontextmanager
+async def real_world(where: Connection, *, kubelets: bool = True) -> AsyncIterator[RealWorld]:
+    """Make two new namespaces, run a kubelet in the first, and connect."""
+    async with contextlib.AsyncExitStack() as stack:
+        http = await stack.enter_async_context(client(where))
+        namespace = f"t{secrets.token_hex(3)}-{next(_NUMBERS)}"
+        world = RealWorld(http, where, namespace=namespace)
+        for name in (world.namespace, world.state_namespace):
+            answer = await http.post("/api/v1/namespaces", {"metadata": {"name": name}})
+            assert answer.status == 201, answer
+            stack.push_async_callback(http.delete, f"/api/v1/namespaces/{name}")
+        if kubelets:
+            await stack.enter_async_context(kubelet(http, namespace))
+        await world.open()
+        stack.push_async_callback(world.cluster.aclose)
+        yield world
+
+
+class RealPlace:
+    """Worlds on a real API server."""
+
+    def __init__(self, where: Connection) -> None:
+        self._where = where
+
+    def run(self, story: Callable[[World], Awaitable[None]]) -> None:
+        async def main() -> None:
+            async with real_world(self._where) as world:
+                await story(world)
+
+        asyncio.run(main())
