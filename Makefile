@@ -22,7 +22,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 .PHONY: help
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | while IFS=$$'\t' read -r target text
-	do printf '  make %-10s %s\n' "$$target" "$$text"; done
+	do printf '  make %-14s %s\n' "$$target" "$$text"; done
 
 # --- the virtual environment: .venv/.runtime has what the service needs, .venv/.dev the tools too
 
@@ -48,20 +48,25 @@ setup: .venv/.dev ## Make .venv with everything, from the locks (instant the sec
 packages: # Prometheus and Alertmanager, where apt-get can bring them
 	@.ci/packages
 
+.PHONY: control-plane
+control-plane: setup ## Build the Kubernetes API server that the tests run on (once, some minutes)
+	@.ci/control-plane
+
 .PHONY: demo
 demo: .venv/.runtime packages ## See it work, start to end, on this machine (HOLD=1 keeps it running)
 	@$(BIN)/rollback-receiver demo $(if $(HOLD),--hold)
 
 .PHONY: test
-test: setup packages lint ## All checks and all tests, end to end and the demo included
+test: setup packages control-plane lint ## All checks and all tests; the first time builds Kubernetes
 	@echo "The demo"
 	$(BIN)/rollback-receiver demo
 	echo "The tests"
-	$(BIN)/pytest -n auto --maxprocesses 4 $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
 
 .PHONY: test-fast
 test-fast: setup ## The tests that start no process, in parallel
-	@$(BIN)/pytest -n auto -m "not e2e" $(PYTEST_ARGS)
+	@echo "Left out: the real API server, Prometheus and Alertmanager (make test has them)"
+	$(BIN)/pytest -n auto -m "not e2e and not controlplane" $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: setup ## Style, types, and who may import whom
@@ -74,7 +79,7 @@ lint: setup ## Style, types, and who may import whom
 .PHONY: coverage
 coverage: setup ## What the fast tests reach
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not e2e" $(PYTEST_ARGS)
+	$(BIN)/coverage run -m pytest -m "not e2e and not controlplane" $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
