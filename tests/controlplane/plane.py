@@ -80,6 +80,7 @@ class ControlPlane:
         self._certificates = home / "certificates"
         self.token = secrets.token_hex(16)
         self.url = f"https://{HOST}:{self._api_port}"
+        self.key = self._certificates / "apiserver.key"
         self.audit_log = home / "audit.jsonl"
         self.connection = Connection(str(folder / "kubectl"), home / "admin.kubeconfig", None)
 
@@ -114,7 +115,7 @@ class ControlPlane:
     def start_api_server(self) -> None:
         """Start the API server; with the same address, keys and data when it ran before."""
         # It makes this key for its certificate; in the tests it serves for the tokens, too.
-        key = self._certificates / "apiserver.key"
+        key = self.key
         self._start(
             "kube-apiserver",
             f"--etcd-servers=http://{HOST}:{self._etcd_port}",

@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import itertools
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import aiohttp
+import pytest
 from kubernetes_asyncio.client import ApiClient, Configuration
 from kubernetes_asyncio.config import load_kube_config
 
@@ -186,6 +190,30 @@ async def real_world(where: Connection, *, kubelets: bool = True) -> AsyncIterat
         await world.open()
         stack.push_async_callback(world.cluster.aclose)
         yield world
+
+
+REAL = (pytest.mark.controlplane, pytest.mark.xdist_group("control-plane"))
+
+
+def on_kubernetes(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Make a test of `async def test(world: RealWorld, ...)`, for what the sandbox has not."""
+
+    def wrapper(kubernetes: Connection, **more: Any) -> None:
+        async def story(world: World) -> None:
+            await test(world, **more)
+
+        RealPlace(kubernetes).run(story)
+
+    functools.update_wrapper(wrapper, test)
+    first, *others = inspect.signature(test).parameters.values()
+    shown = [first.replace(name="kubernetes", annotation=Connection), *others]
+    wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # inspect looks for it
+        shown, return_annotation=None
+    )
+    marked: Callable[..., None] = wrapper
+    for mark in REAL:
+        marked = mark(marked)
+    return marked
 
 
 class RealPlace:

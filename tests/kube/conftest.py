@@ -2,11 +2,9 @@
 
 import pytest
 
-from tests.controlplane.world import RealPlace
+from tests.controlplane.world import REAL, RealPlace
 from tests.kube.sandbox_world import SandboxPlace
 from tests.kube.world import Place
-
-REAL = [pytest.mark.controlplane, pytest.mark.xdist_group("control-plane")]
 
 
 @pytest.fixture(params=["sandbox", pytest.param("kubernetes", marks=REAL)])
