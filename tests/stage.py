@@ -9,7 +9,6 @@ import io
 import json
 import random  # noqa: TID251 - seeded, for the service under test
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import aiohttp
 
 from receiver import alerts as al
 from receiver import app, demo
+from receiver.clock import Clock
 from receiver.config import Settings, read
 from receiver.controller.setup import SWITCH
 from receiver.demo import shop
@@ -31,32 +31,46 @@ NAMESPACE, NAME = shop.NAMESPACE, shop.DEPLOYMENT
 OPTED_IN = {"rollback-receiver/enabled": "true"}
 
 
-@dataclass(slots=True)
-class Stage:
-    """What a story plays on. `home` holds the configuration and the secrets."""
+class Front:
+    """What a story sees of the service and says to it. `home` holds configuration and secrets."""
 
-    sandbox: Sandbox
-    people: People
-    clock: LoopClock
-    home: Path
-    session: aiohttp.ClientSession
-    people_url: str
-    kubernetes_url: str
-    replicas: list[app.Replica] = field(default_factory=list)
+    namespace = NAMESPACE
+    state_namespace = demo.STATE
+    timing = app.DEFAULT_TIMING
+
+    def __init__(
+        self, home: Path, clock: Clock, people: People, people_url: str, http: aiohttp.ClientSession
+    ) -> None:
+        self.home = home
+        self.clock = clock
+        self.people = people
+        self.people_url = people_url
+        self.session = http
+        self.replicas: list[app.Replica] = []
+
+    def kubeconfig(self) -> dict[str, Any]:
+        """Return how the service reaches its cluster."""
+        raise NotImplementedError
 
     @contextlib.asynccontextmanager
     async def replica(
         self, seed: int = 1, cluster: str = "", **policy: str
     ) -> AsyncIterator[app.Replica]:
         """Run a replica until the end of the block."""
-        kubeconfig = self.sandbox.kubeconfig(self.kubernetes_url)
         config = demo.write_config(
-            self.home, kubeconfig, self.people_url, cluster=cluster, **policy
+            self.home,
+            self.kubeconfig(),
+            self.people_url,
+            cluster=cluster,
+            namespace=self.namespace,
+            state=self.state_namespace,
+            **policy,
         )
         settings = read(config)
         assert isinstance(settings, Settings), settings
         log = Timeline(self.clock, quiet=True).logger()
-        world = app.World(clock=self.clock, rng=random.Random(seed), log=log)  # noqa: S311 - a test
+        rng = random.Random(seed)  # noqa: S311 - a test
+        world = app.World(clock=self.clock, rng=rng, log=log, timing=self.timing)
         async with app.running(settings, world) as replica:
             self.replicas.append(replica)
             yield replica
@@ -87,7 +101,7 @@ class Stage:
         """Roll back by hand."""
         key = wish.pop("key", None)
         headers = {} if key is None else {"Idempotency-Key": key}
-        path = f"deployments/{NAMESPACE}/{NAME}/rollback"
+        path = f"deployments/{self.namespace}/{NAME}/rollback"
         return await self.ask(replica, "POST", path, {"reason": "by hand"} | wish, **headers)
 
     async def fires(
@@ -95,18 +109,38 @@ class Stage:
     ) -> str:
         """Post one alert that fires now (or since then); return the reason of the answer."""
         starts = since or self.clock.now()
-        status, answer = await self.post(replica, webhook(firing(starts, **labels)))
+        alert = firing(starts, **{"namespace": self.namespace} | labels)
+        status, answer = await self.post(replica, webhook(alert))
         assert status == 200, answer
         reason: str = answer["alerts"][0]["reason"]
         return reason
 
     async def resolves(self, replica: app.Replica, since: datetime, **labels: str) -> str:
         """Post that an alert resolved; return the reason of the answer."""
+        labels = {"namespace": self.namespace} | labels
         alert = resolved(since, self.clock.now(), **labels)
         status, answer = await self.post(replica, webhook(alert))
         assert status == 200, answer
         reason: str = answer["alerts"][0]["reason"]
         return reason
+
+    async def incident(self, replica: app.Replica) -> dict[str, Any]:
+        """Return the newest incident."""
+        _, found = await self.ask(replica, "GET", "incidents")
+        incident: dict[str, Any] = found["incidents"][0]
+        return incident
+
+
+class Stage(Front):
+    """What a story plays on: the sandbox, in virtual time."""
+
+    def __init__(self, sandbox: Sandbox, kubernetes_url: str, *front: Any) -> None:
+        super().__init__(*front)
+        self.sandbox = sandbox
+        self.kubernetes_url = kubernetes_url
+
+    def kubeconfig(self) -> dict[str, Any]:
+        return self.sandbox.kubeconfig(self.kubernetes_url)
 
     async def release(self, *tags: str, name: str = NAME, wait: float = 20, **more: Any) -> None:
         """Roll images out, one after another."""
@@ -129,12 +163,6 @@ class Stage:
             w for w in self.sandbox.writes if w.template_changed and w.by == "rollback-receiver"
         ]
 
-    async def incident(self, replica: app.Replica) -> dict[str, Any]:
-        """Return the newest incident."""
-        _, found = await self.ask(replica, "GET", "incidents")
-        incident: dict[str, Any] = found["incidents"][0]
-        return incident
-
 
 @contextlib.asynccontextmanager
 async def stage(home: Path, start: datetime = START, seed: int = 0) -> AsyncIterator[Stage]:
@@ -148,15 +176,7 @@ async def stage(home: Path, start: datetime = START, seed: int = 0) -> AsyncIter
     ):
         sandbox.create_namespace(demo.STATE)
         sandbox.create("ConfigMap", {"metadata": {"name": SWITCH, "namespace": demo.STATE}})
-        yield Stage(
-            sandbox=sandbox,
-            people=people,
-            clock=clock,
-            home=home,
-            session=session,
-            people_url=people_url,
-            kubernetes_url=kubernetes_url,
-        )
+        yield Stage(sandbox, kubernetes_url, home, clock, people, people_url, session)
 
 
 def crash(replica: app.Replica) -> list[asyncio.Task[Any]]:

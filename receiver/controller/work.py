@@ -32,25 +32,29 @@ class Work:
         """Beat and sweep for ever: what a dead replica left is found here."""
         setup = self._setup
         while True:
-            try:
-                await self.claims.beat()
-                self.beaten_at = setup.clock.monotonic()
-                await self.claims.sweep()
-                await self._check_rights()
-            except (TryAgain, Broken) as error:
-                setup.log.warning("beat_failed", error=str(error)[:200])
-            except Exception:
-                setup.log.exception("beat_broken")
+            # Each on its own: whoever may not beat must still learn which right is missing.
+            for step in (self._beat, self.claims.sweep, self._check_rights):
+                try:
+                    await step()
+                except (TryAgain, Broken) as error:
+                    setup.log.warning("beat_failed", step=step.__name__, error=str(error)[:200])
+                except Exception:
+                    setup.log.exception("beat_broken")
             setup.metrics.targets_in_work.set(len(self._workers))
             await setup.clock.sleep(setup.timing.beat)
 
+    async def _beat(self) -> None:
+        await self.claims.beat()
+        self.beaten_at = self._setup.clock.monotonic()
+
     async def _check_rights(self) -> None:
-        """Ask now and then what we may not do: a right can be taken away while we run."""
+        """Ask now and then what we may not do: a right can be taken away, or given, as we run."""
         setup, now = self._setup, self._setup.clock.monotonic()
-        if self._rights_at is not None and now - self._rights_at < setup.timing.rights:
+        every = setup.timing.poll if self.denied else setup.timing.rights
+        if self._rights_at is not None and now - self._rights_at < every:
             return
-        self._rights_at = now
         denied = await setup.cluster.rights(setup.namespaces)
+        self._rights_at = now
         if denied and denied != self.denied:
             setup.log.warning("rights_missing", denied={k: list(v) for k, v in denied.items()})
         self.denied = denied

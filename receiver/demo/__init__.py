@@ -113,7 +113,14 @@ async def _service(stage: Stage) -> AsyncIterator[None]:
 
 
 def write_config(
-    folder: Path, kubeconfig: dict[str, Any], people: str, *, cluster: str = "", **policy: str
+    folder: Path,
+    kubeconfig: dict[str, Any],
+    people: str,
+    *,
+    cluster: str = "",
+    namespace: str = NAMESPACE,
+    state: str = STATE,
+    **policy: str,
 ) -> Path:
     """Write a configuration with its secrets into a folder; return its path."""
     for name, text in {
@@ -147,12 +154,16 @@ def write_config(
                     {
                         "name": "you",
                         "file": str(folder / "person-token"),
-                        "namespaces": [NAMESPACE, STATE],
+                        "namespaces": [namespace, state],
                     }
                 ]
             },
         },
-        "kubernetes": {"kubeconfig": str(folder / "kubeconfig"), "namespaces": [NAMESPACE]},
+        "kubernetes": {
+            "kubeconfig": str(folder / "kubeconfig"),
+            "namespaces": [namespace],
+            "state_namespace": state,
+        },
         "policy": {
             "mode": "act",
             "settle": "1s",
