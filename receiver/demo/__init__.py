@@ -68,7 +68,7 @@ async def run(*, hold: bool, captured: bool) -> int:
         stage = Stage(
             sandbox=(sandbox := Sandbox(world.clock)),
             people=People(),
-            shop=Shop(sandbox),
+            shop=Shop(lambda: sandbox.list("Pod")),
             folder=Path(folder),
             timeline=timeline,
             world=world,

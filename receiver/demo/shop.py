@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, TypeAlias
 
 from aiohttp import web
 
 from receiver.demo.pair import HOST
-from receiver.sandbox import Sandbox
+
+Obj: TypeAlias = dict[str, Any]
 
 NAMESPACE, DEPLOYMENT = "shop", "checkout"
 REQUESTS_EACH, TICK = 4, 0.2
@@ -35,8 +37,9 @@ groups:
 class Shop:
     """An exporter: each ready pod serves requests, those of a broken image fail every other one."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+    def __init__(self, pods: Callable[[], Iterable[Obj]]) -> None:
+        """`pods` returns the pods as they are right now."""
+        self._pods = pods
         self._served: Counter[tuple[str, str, str]] = Counter()
 
     @contextlib.asynccontextmanager
@@ -58,7 +61,7 @@ class Shop:
 
     async def _traffic(self) -> None:
         while True:
-            for pod in self._sandbox.list("Pod", ""):
+            for pod in self._pods():
                 meta = pod["metadata"]
                 conditions = (pod.get("status") or {}).get("conditions") or ()
                 if not any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):

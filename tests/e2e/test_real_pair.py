@@ -2,16 +2,10 @@
 
 import asyncio
 import contextlib
-import json
-import os
 import signal
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 
 from receiver import demo
@@ -20,46 +14,10 @@ from receiver.controller.setup import SWITCH
 from receiver.demo import pair, shop
 from receiver.demo.people import People
 from receiver.sandbox import Sandbox
+from tests.e2e.processes import COMMAND, get, served, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
-COMMAND = [sys.executable, "-m", "receiver"]
 LABELS = {"rollback-receiver/enabled": "true"}
-
-
-@pytest.fixture
-def programs() -> pair.Programs:
-    found = pair.programs()
-    # In CI their absence is a failure: there the packages are installed first.
-    if found is None and not os.environ.get("CI"):
-        pytest.skip(f"Prometheus and Alertmanager are missing: {pair.INSTALL}")
-    assert found is not None, pair.INSTALL
-    return found
-
-
-@contextlib.asynccontextmanager
-async def served(config: Path, port: int, log: Path) -> AsyncIterator[str]:
-    """Run `rollback-receiver serve` as a process; yield its URL."""
-    text = config.read_text().replace("port: 0", f"port: {port}")
-    own = config.with_name(f"receiver-{port}.yaml")
-    own.write_text(text)
-    url = f"http://{pair.HOST}:{port}"
-    command = [*COMMAND, "serve", "--config", str(own)]
-    async with pair.process(command, ready=f"{url}/ready", log=log):
-        yield url
-
-
-async def until(holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            while not holds():
-                await asyncio.sleep(0.1)
-    except TimeoutError:
-        pytest.fail(f"did not happen: {what}")
-
-
-async def get(url: str, **query: str) -> Any:
-    async with aiohttp.ClientSession() as session, session.get(url, params=query) as answer:
-        return json.loads(await answer.text())
 
 
 @pytest.mark.parametrize("count", [1, 2], ids=["one of each", "two of each"])
@@ -67,7 +25,7 @@ async def test_a_bad_release_is_undone_once_verified_and_told(
     tmp_path: Path, programs: pair.Programs, count: int
 ) -> None:
     sandbox, people = Sandbox(SystemClock()), People()
-    store = shop.Shop(sandbox)
+    store = shop.Shop(lambda: sandbox.list("Pod"))
     senders: list[str] = []
     async with contextlib.AsyncExitStack() as stack:
         kubernetes = await stack.enter_async_context(sandbox.serve())
