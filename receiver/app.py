@@ -27,7 +27,19 @@ from receiver.journal import OPEN, Phase
 from receiver.kube import KubernetesCluster, connect
 from receiver.notify import Kind, Secret, Sink, Sinks
 from receiver.reasons import Reason
-from receiver.web import Basic, Credentials, Limits, StaticPeople, Token, Web, application
+from receiver.web import (
+    Basic,
+    Credentials,
+    Identities,
+    KubernetesPeople,
+    KubernetesSenders,
+    Limits,
+    People,
+    StaticPeople,
+    Token,
+    Web,
+    application,
+)
 
 DEFAULT_TIMING = Timing()
 
@@ -91,20 +103,16 @@ async def build(settings: Settings, world: World, *, insecure: bool = False) -> 
         observe_call=metrics.kubernetes_call,
         context=settings.kubernetes.context,
         kubeconfig_path=settings.kubernetes.kubeconfig,
+        reviewing=settings.auth.reviews,
     )
+    identities = Identities(cluster, world.clock, ours=_own_secrets(settings))
     sinks = _sinks(settings, world.clock, metrics)
     controller = Controller(_setup(settings, world, cluster, sinks, metrics), sinks.health)
     app = application(
         Web(
             service=controller,
-            credentials=_credentials(settings, insecure=insecure),
-            people=StaticPeople(
-                [
-                    Token(name=token.name, file=token.file, namespaces=token.namespaces)
-                    for token in settings.auth.people.tokens
-                ],
-                state_namespace=settings.kubernetes.state_namespace,
-            ),
+            credentials=_credentials(settings, identities, insecure=insecure),
+            people=_people(settings, identities),
             limits=Limits(
                 body=settings.server.body_limit, seconds=settings.server.deadline.total_seconds()
             ),
@@ -182,7 +190,36 @@ def _sinks(settings: Settings, clock: Clock, metrics: tm.Metrics) -> Sinks:
     return Sinks(sinks, routes, clock, observe)
 
 
-def _credentials(settings: Settings, *, insecure: bool) -> Credentials:
+def _own_secrets(settings: Settings) -> tuple[str, ...]:
+    """Return the files of what only we may know: none of it is for the API server."""
+    webhook, people = settings.auth.webhook, settings.auth.people
+    files = [token.file for token in webhook.bearer_tokens]
+    files += [token.file for token in people.tokens]
+    if webhook.basic is not None:
+        files.append(webhook.basic.password_file)
+    return tuple(files)
+
+
+def _people(settings: Settings, identities: Identities) -> People:
+    people, state_namespace = settings.auth.people, settings.kubernetes.state_namespace
+    tokens = [
+        Token(name=token.name, file=token.file, namespaces=token.namespaces)
+        for token in people.tokens
+    ]
+    static = StaticPeople(tokens, state_namespace=state_namespace)
+    if people.kubernetes is None:
+        return static
+    return KubernetesPeople(
+        identities,
+        static,
+        audience=people.kubernetes.audience,
+        verb=people.kubernetes.verb,
+        namespaces=settings.kubernetes.namespaces,
+        state_namespace=state_namespace,
+    )
+
+
+def _credentials(settings: Settings, identities: Identities, *, insecure: bool) -> Credentials:
     webhook = settings.auth.webhook
     tokens = [
         Token(name=f"token-{index}", file=token.file, namespaces=token.namespaces)
@@ -191,7 +228,14 @@ def _credentials(settings: Settings, *, insecure: bool) -> Credentials:
     basic = None
     if webhook.basic is not None:
         basic = Basic(username=webhook.basic.username, password_file=webhook.basic.password_file)
-    return Credentials(tokens, basic, insecure=insecure)
+    kubernetes = None
+    if webhook.kubernetes is not None:
+        kubernetes = KubernetesSenders(
+            identities=identities,
+            audience=webhook.kubernetes.audience,
+            service_accounts=webhook.kubernetes.service_accounts,
+        )
+    return Credentials(tokens, basic, insecure=insecure, kubernetes=kubernetes)
 
 
 @contextlib.asynccontextmanager

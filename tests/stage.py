@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import yaml
 
 from receiver import alerts as al
 from receiver import app, demo
@@ -52,6 +53,9 @@ class Front:
         """Return how the service reaches its cluster."""
         raise NotImplementedError
 
+    def configured(self, document: dict[str, Any]) -> None:
+        """Change the configuration before it is read."""
+
     @contextlib.asynccontextmanager
     async def replica(
         self, seed: int = 1, cluster: str = "", **policy: str
@@ -66,6 +70,9 @@ class Front:
             state=self.state_namespace,
             **policy,
         )
+        document = yaml.safe_load(config.read_text())
+        self.configured(document)
+        config.write_text(yaml.safe_dump(document))
         settings = read(config)
         assert isinstance(settings, Settings), settings
         log = Timeline(self.clock, quiet=True).logger()

@@ -93,7 +93,8 @@ def _meant(given: str, known: Iterable[str]) -> str:
 
 def _across(document: Document, *, insecure: bool) -> Iterator[Problem]:
     webhook = _mapping(document.at(("auth", "webhook")))
-    if not webhook.get("bearer_tokens") and not webhook.get("basic") and not insecure:
+    credentials = (webhook.get(name) for name in ("bearer_tokens", "basic", "kubernetes"))
+    if not any(credentials) and not insecure:
         text = "no credential is configured: anybody could post alerts (--insecure if you mean it)"
         yield document.problem(("auth", "webhook"), text)
     if not document.at(("kubernetes", "namespaces")):

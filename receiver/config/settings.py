@@ -8,13 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from receiver import alerts as al
 from receiver.config.values import (
     MIB,
+    Audience,
     Duration,
     Labels,
     MatcherSets,
     Namespace,
     Namespaces,
+    RbacVerb,
     SecretFile,
     SecretVariable,
+    ServiceAccounts,
     SinkName,
     Size,
     Text,
@@ -73,11 +76,23 @@ class Basic(Part):
     password_file: SecretFile = Field(description="file with the password")
 
 
+class WebhookKubernetes(Part):
+    """Tokens of Kubernetes for the webhook: any pod can get one, so who may post is named."""
+
+    audience: Audience = _setting("rollback-receiver", "audience that the token must be made for")
+    service_accounts: ServiceAccounts = Field(
+        description="who may post, as NAMESPACE/NAME, at least one: any pod can get a token for us"
+    )
+
+
 class WebhookAuth(Part):
     """Who may post alerts."""
 
     bearer_tokens: tuple[WebhookToken, ...] = _setting((), "valid tokens, several for rotation")
     basic: Basic | None = _setting(None, "user name and password beside the tokens")
+    kubernetes: WebhookKubernetes | None = _setting(
+        None, "tokens of ServiceAccounts beside the others"
+    )
 
 
 class PersonToken(Part):
@@ -90,10 +105,22 @@ class PersonToken(Part):
     )
 
 
+class PeopleKubernetes(Part):
+    """Tokens of Kubernetes for people: who may do it with kubectl may do it here."""
+
+    audience: Audience = _setting(
+        "rollback-receiver", "audience that a token must be made for; `kubernetes: {}` turns it on"
+    )
+    verb: RbacVerb = _setting(
+        "patch", "verb on the Deployment that a person must be allowed, to roll it back"
+    )
+
+
 class PeopleAuth(Part):
     """Who may call the API by hand."""
 
     tokens: tuple[PersonToken, ...] = _setting((), "tokens of people")
+    kubernetes: PeopleKubernetes | None = _setting(None, "tokens of Kubernetes beside the others")
 
 
 class Auth(Part):
@@ -101,6 +128,11 @@ class Auth(Part):
 
     webhook: WebhookAuth = _setting(WebhookAuth(), "who may post alerts")
     people: PeopleAuth = _setting(PeopleAuth(), "who may call the API by hand")
+
+    @property
+    def reviews(self) -> bool:
+        """Return whether tokens are reviewed by the Kubernetes API."""
+        return self.webhook.kubernetes is not None or self.people.kubernetes is not None
 
 
 class Kubernetes(Part):

@@ -70,6 +70,27 @@ def _namespace(value: str) -> str:
     return value
 
 
+def _service_account(value: str) -> str:
+    namespace, slash, name = value.partition("/")
+    if not slash or not al.is_namespace(namespace) or not al.is_name(name):
+        raise ValueError("names a ServiceAccount as NAMESPACE/NAME")
+    return value
+
+
+def _audience(value: str) -> str:
+    if not re.fullmatch(r"[!-~]{1,253}", value):
+        raise ValueError("an audience is one word, such as rollback-receiver")
+    if re.match(r"(https?://)?kubernetes(\.default|/|:|$)", value):
+        raise ValueError("is the API server's own: whoever sees such a token can use all of it")
+    return value
+
+
+def _verb(value: str) -> str:
+    if not re.fullmatch(r"[a-z]([-a-z]{0,61}[a-z])?", value):
+        raise ValueError("is no verb of RBAC, such as patch or an invented rollback")
+    return value
+
+
 def _some(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must hold at least one")
@@ -167,6 +188,10 @@ Size = Annotated[int, BeforeValidator(_read_size), Field(gt=0), Shown(size)]
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=500)]
 Namespace = Annotated[str, Field(strict=True), AfterValidator(_namespace)]
 Namespaces = Annotated[tuple[Namespace, ...], AfterValidator(_some)]
+ServiceAccount = Annotated[str, Field(strict=True), AfterValidator(_service_account)]
+ServiceAccounts = Annotated[tuple[ServiceAccount, ...], AfterValidator(_some)]
+Audience = Annotated[str, Field(strict=True), AfterValidator(_audience)]
+RbacVerb = Annotated[str, Field(strict=True), AfterValidator(_verb)]
 Labels = Annotated[
     tuple[Annotated[str, Field(strict=True), AfterValidator(_label)], ...], AfterValidator(_some)
 ]

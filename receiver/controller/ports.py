@@ -127,7 +127,49 @@ class Cluster(Protocol):
         ...
 
     async def rights(self, namespaces: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-        """Return what we must but may not do, by namespace (SelfSubjectAccessReview)."""
+        """Return what we must but may not do, by namespace (SelfSubjectAccessReview).
+
+        What belongs to no namespace is under a key that is no namespace's name.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who somebody is to the Kubernetes API. `extra` is what its authorizers may ask for."""
+
+    username: str
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """What somebody wants to do. `group` "" is the core group, `name` "" all of the namespace."""
+
+    verb: str
+    group: str = ""
+    resource: str
+    namespace: str
+    name: str = ""
+
+
+class Reviews(Protocol):
+    """Who is who and who may what, judged by the Kubernetes API. Nothing is written by asking.
+
+    `Unavailable`: no answer. `Forbidden`: we may not ask; it names the right that we lack.
+    """
+
+    async def identify(self, token: str, audience: str) -> Identity | None:
+        """Return whose token it is; None: nobody's, or it was not made for this audience.
+
+        The token stands in no error, log or metric (TokenReview).
+        """
+        ...
+
+    async def permits(self, identity: Identity, act: Act) -> bool:
+        """Return whether somebody may do this (SubjectAccessReview)."""
         ...
 
 

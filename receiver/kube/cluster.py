@@ -6,11 +6,11 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 
 from receiver.clock import Clock
-from receiver.controller.ports import Happening, Obj, Observation, State
-from receiver.errors import Conflict, Rejected, Unavailable
-from receiver.kube import rights, watching
+from receiver.controller.ports import Act, Happening, Identity, Obj, Observation, State
+from receiver.errors import Conflict, Forbidden, Rejected, Unavailable
+from receiver.kube import reviews, rights, watching
 from receiver.kube.answers import MissingError
-from receiver.kube.calls import JSON_PATCH, MERGE_PATCH, Calls, Query
+from receiver.kube.calls import JSON_PATCH, MERGE_PATCH, READ_WITHIN, Calls, Query
 from receiver.kube.freshness import is_fresh, owned_by, selector_text
 from receiver.kube.happenings import event_of
 from receiver.kube.paths import (
@@ -20,6 +20,8 @@ from receiver.kube.paths import (
     EVENTS,
     PODS,
     REPLICASETS,
+    SUBJECT_REVIEWS,
+    TOKEN_REVIEWS,
     Resource,
 )
 from receiver.reasons import Reason, about
@@ -32,11 +34,15 @@ ASKED_AT_ONCE = 8
 
 
 class KubernetesCluster:
-    """Implements `receiver.controller.ports.Cluster`; each error is one of `receiver.errors`."""
+    """Implements the ports `Cluster` and `Reviews`; each error is one of `receiver.errors`."""
 
-    def __init__(self, calls: Calls, *, state_namespace: str, clock: Clock) -> None:
+    def __init__(
+        self, calls: Calls, *, state_namespace: str, clock: Clock, reviewing: bool = False
+    ) -> None:
+        """`reviewing`: tokens of others will be reviewed, which takes rights of its own."""
         self._calls = calls
         self._own = state_namespace
+        self._reviewing = reviewing
         self._clock = clock
         self._selectors: OrderedDict[tuple[str, str], str] = OrderedDict()
 
@@ -236,13 +242,17 @@ class KubernetesCluster:
     async def rights(self, namespaces: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
         """Return by namespace what we must but may not do, as `patch deployments.apps`.
 
-        None named: the whole cluster is asked about, under "". Source: SelfSubjectAccessReview.
+        None named: the whole cluster is asked about, under "". What tokens of others take is under
+        `rights.WHOLE_CLUSTER`. Source: SelfSubjectAccessReview.
         """
         gate = asyncio.Semaphore(ASKED_AT_ONCE)
         wanted = [(self._own, *right) for right in rights.IN_OWN]
         wanted += [(space, *right) for space in namespaces or ("",) for right in rights.IN_TARGETS]
+        if self._reviewing:
+            wanted += [(rights.WHOLE_CLUSTER, *right) for right in rights.FOR_REVIEWS]
 
-        async def allowed(namespace: str, verb: str, resource: Resource) -> bool:
+        async def allowed(where: str, verb: str, resource: Resource) -> bool:
+            namespace = "" if where == rights.WHOLE_CLUSTER else where
             async with gate:
                 return await self._allowed(namespace, verb, resource)
 
@@ -262,6 +272,43 @@ class KubernetesCluster:
         except MissingError:
             raise Unavailable("the Kubernetes API has no access reviews") from None
         return rights.is_allowed(review)
+
+    # --- who is who and who may what
+
+    async def identify(self, token: str, audience: str) -> Identity | None:
+        """Return whose token it is; None: nobody's, or it was not made for this audience."""
+        body = reviews.token_review(token, audience)
+        return reviews.identity_of(await self._review(TOKEN_REVIEWS, body), audience)
+
+    async def permits(self, identity: Identity, act: Act) -> bool:
+        """Return whether somebody may do this."""
+        body = reviews.access_review(identity, act)
+        return rights.is_allowed(await self._review(SUBJECT_REVIEWS, body))
+
+    async def _review(self, resource: Resource, body: Obj) -> Obj:
+        """Ask a question about somebody else. It writes nothing, so it may be asked twice.
+
+        An idle connection can break at any time, and whoever calls us should not notice. All of it
+        has the time of a read.
+        """
+        try:
+            async with asyncio.timeout(READ_WITHIN):
+                try:
+                    return await self._calls.call(
+                        "create", str(resource), resource.path(), body=body
+                    )
+                except Unavailable as error:
+                    if not error.ambiguous:
+                        raise
+                return await self._calls.call("create", str(resource), resource.path(), body=body)
+        except TimeoutError:
+            raise Unavailable("the Kubernetes API did not answer: TimeoutError") from None
+        except MissingError:
+            raise Unavailable(f"the Kubernetes API has no {resource}") from None
+        except Forbidden as error:
+            # What the API server says besides is not for the eyes of whoever called us.
+            said = str(error).partition(":")[0]
+            raise Forbidden(f"we may not create {resource}: {said}") from None
 
     # --- reading
 

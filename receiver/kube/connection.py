@@ -47,13 +47,15 @@ async def connect(
     state_namespace: str,
     clock: Clock,
     observe_call: Observe = unobserved,
+    reviewing: bool = False,
 ) -> KubernetesCluster:
     """Return the cluster of a kubeconfig (document, file or the default place), or our own.
 
     With no kubeconfig and no context named, inside a pod, it is the pod's cluster; its token is
     read again as it rotates. `state_namespace` is where our ConfigMaps live. `observe_call(verb,
-    resource, code, seconds)` is told of each call. Nothing is sent yet. Raises `Rejected`
-    (reason `kubeconfig`) when there is no usable configuration.
+    resource, code, seconds)` is told of each call. `reviewing`: the rights to review tokens of
+    others are needed, too. Nothing is sent yet. Raises `Rejected` (reason `kubeconfig`) when there
+    is no usable configuration.
     """
     configuration = Configuration()
     try:
@@ -76,7 +78,10 @@ async def connect(
     use_own_session(api)
     api.user_agent = f"rollback-receiver/{__version__}"
     return KubernetesCluster(
-        Calls(api, clock, observe_call), state_namespace=state_namespace, clock=clock
+        Calls(api, clock, observe_call),
+        state_namespace=state_namespace,
+        clock=clock,
+        reviewing=reviewing,
     )
 
 

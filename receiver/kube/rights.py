@@ -1,7 +1,16 @@
 """What we must be allowed to do, and how to ask: pure. The shipped Roles grant just this."""
 
 from receiver.kube.answers import Obj
-from receiver.kube.paths import CONFIGMAPS, DEPLOYMENTS, EVENTS, PODS, REPLICASETS, Resource
+from receiver.kube.paths import (
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    EVENTS,
+    PODS,
+    REPLICASETS,
+    SUBJECT_REVIEWS,
+    TOKEN_REVIEWS,
+    Resource,
+)
 
 # In each namespace with targets.
 IN_TARGETS: tuple[tuple[str, Resource], ...] = (
@@ -12,6 +21,11 @@ IN_TARGETS: tuple[tuple[str, Resource], ...] = (
 )
 # In the namespace of our own state.
 IN_OWN = tuple((verb, CONFIGMAPS) for verb in ("get", "list", "create", "update", "patch"))
+
+# In no namespace, and only where tokens of others are reviewed.
+FOR_REVIEWS = (("create", TOKEN_REVIEWS), ("create", SUBJECT_REVIEWS))
+# What they are reported under: no namespace can be called so.
+WHOLE_CLUSTER = "whole cluster"
 
 
 def review_of(verb: str, resource: Resource, namespace: str) -> Obj:

@@ -1,8 +1,17 @@
 """HTTP in: Alertmanager's webhook, the API for people, and how we are."""
 
 from receiver.web.application import REJECTIONS, application, runner, series
-from receiver.web.auth import Basic, Credentials, People, StaticPeople, Token
+from receiver.web.auth import (
+    Basic,
+    Credentials,
+    KubernetesPeople,
+    KubernetesSenders,
+    People,
+    StaticPeople,
+)
+from receiver.web.identities import Identities
 from receiver.web.routes import PUBLIC, ROUTES, Limits, Web
+from receiver.web.tokens import Token
 
 __all__ = [
     "PUBLIC",
@@ -10,6 +19,9 @@ __all__ = [
     "ROUTES",
     "Basic",
     "Credentials",
+    "Identities",
+    "KubernetesPeople",
+    "KubernetesSenders",
     "Limits",
     "People",
     "StaticPeople",

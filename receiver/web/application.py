@@ -8,7 +8,9 @@ from aiohttp import web
 
 from receiver.errors import Broken, Rejected, TryAgain, Unavailable
 from receiver.reasons import Reason
+from receiver.web.identities import UNAVAILABLE
 from receiver.web.routes import (
+    NOT_GOOD,
     PUBLIC,
     REASON,
     ROUTES,
@@ -30,6 +32,7 @@ GUARDED = "guarded_by"
 
 # The reasons of our own errors; to these come those of `receiver.reasons`.
 REJECTIONS: tuple[str, ...] = (
+    UNAVAILABLE,
     "bad_alert",
     "bad_field",
     "bad_request",
@@ -123,7 +126,7 @@ class _Guard:
         self, route: ForSender, answers: Answers, request: web.Request
     ) -> web.Response:
         credentials = self._parts.credentials
-        sender = credentials.sender(_authorization(request))
+        sender = await credentials.sender(_authorization(request))
         if sender is None:
             raise self._unknown("webhook", credentials.unusable())
         return await route.answer(answers, request, sender)
@@ -136,8 +139,7 @@ class _Guard:
         if person is None:
             raise self._unknown("people", people.unusable())
         if not await people.may(person, route.verb, *target(request)):
-            text = "this token is not good for that"
-            raise Rejected(text, status=403, reason="forbidden")
+            raise Rejected(NOT_GOOD, status=403, reason="forbidden")
         return await route.answer(answers, request, person)
 
     def _unknown(self, realm: str, unusable: tuple[str, ...]) -> Rejected:
@@ -199,6 +201,8 @@ class _Errors:
         if isinstance(error, web.HTTPException):
             return _of_aiohttp(error)
         if isinstance(error, Rejected):
+            if error.reason == UNAVAILABLE:
+                parts.log.warning(UNAVAILABLE, route=route, error=str(error)[:300])
             response = _error(error.status, str(error.reason), str(error))
             if error.status == 401:  # noqa: PLR2004 - HTTP
                 response.headers["WWW-Authenticate"] = 'Bearer realm="rollback-receiver"'

@@ -21,6 +21,7 @@ from receiver.web.page import page
 from receiver.web.wish import why, wish
 
 SMALL_BODY = 64 * body.KIB
+NOT_GOOD = "this token is not good for that"
 # Why a request was answered with an error: for the counter, not for the caller.
 REASON: web.ResponseKey[str] = web.ResponseKey("reason", str)
 
@@ -101,9 +102,8 @@ class Answers:
 
     async def deployments(self, _: web.Request, person: Person) -> web.Response:
         """Show the opted-in Deployments."""
-        return web.json_response(
-            {"deployments": await self._service.deployments(person.namespaces)}
-        )
+        namespaces = await self._seen_by(person)
+        return web.json_response({"deployments": await self._service.deployments(namespaces)})
 
     async def deployment(self, request: web.Request, _: Person) -> web.Response:
         """Show one Deployment."""
@@ -114,7 +114,8 @@ class Answers:
 
     async def incidents(self, _: web.Request, person: Person) -> web.Response:
         """Show what happened."""
-        return web.json_response({"incidents": await self._service.incidents(person.namespaces)})
+        namespaces = await self._seen_by(person)
+        return web.json_response({"incidents": await self._service.incidents(namespaces)})
 
     async def incident(self, request: web.Request, person: Person) -> web.Response:
         """Show one incident; one that this person may not see is as if it were not there."""
@@ -123,6 +124,13 @@ class Answers:
         if found is None or not await self._may_see(person, found):
             raise Rejected("there is no such incident", status=404, reason="not_found")
         return web.json_response(found)
+
+    async def _seen_by(self, person: Person) -> tuple[str, ...]:
+        """Return the namespaces of a list; the service would take none for all."""
+        namespaces = await self._parts.people.namespaces(person)
+        if not namespaces:
+            raise Rejected(NOT_GOOD, status=403, reason="forbidden")
+        return namespaces
 
     async def _may_see(self, person: Person, incident: Json) -> bool:
         namespace, name = str(incident["namespace"]), str(incident.get("deployment", ""))
@@ -240,7 +248,7 @@ class ForSender:
     path: str
     meaning: str
     answer: Callable[[Answers, web.Request, Sender], Awaitable[web.Response]]
-    codes: tuple[int, ...] = (200, 400, 401, 408, 413, 415, 503)
+    codes: tuple[int, ...] = (200, 400, 401, 403, 408, 413, 415, 503)
 
 
 _ASKED = (200, 400, 401, 403, 404, 500, 503)
@@ -289,8 +297,8 @@ ROUTES: tuple[Route, ...] = (
         _TOLD,
     ),
     ForPerson("GET", "/api/v1/incidents", "what happened", Answers.incidents, "list"),
-    ForPerson("GET", "/api/v1/incidents/{id}", "one incident", Answers.incident, "list"),
-    ForPerson("GET", _STOP, "the kill switch", Answers.stopped, "list"),
+    ForPerson("GET", "/api/v1/incidents/{id}", "one incident", Answers.incident, "see"),
+    ForPerson("GET", _STOP, "the kill switch", Answers.stopped, "stop"),
     ForPerson("PUT", _STOP, "stop the automation of all", Answers.stop, "stop", _TOLD),
     ForPerson("DELETE", _STOP, "let it go on", Answers.start, "start"),
     Open("GET", "/health", "how we are", Answers.health),

@@ -366,3 +366,57 @@ SECTIONS = st.sampled_from(
 @given(document=st.dictionaries(SECTIONS | st.text(), ANY))
 def test_no_document_at_all_makes_it_fail_otherwise(document: dict[str, Any]) -> None:
     assert isinstance(parse(yaml.safe_dump(document)), list)
+
+
+PEOPLE, ACCOUNTS = "auth.people.kubernetes", "auth.webhook.kubernetes.service_accounts"
+OWN = "is the API server's own: whoever sees such a token can use all of it"
+WORD = "an audience is one word, such as rollback-receiver"
+RBAC = "is no verb of RBAC, such as patch or an invented rollback"
+ACCOUNT = "names a ServiceAccount as NAMESPACE/NAME"
+
+# (the part of the people, or of the webhook, what is said of it)
+TOKENS = [
+    ("people: {kubernetes: true}", f"{PEOPLE} (line 1): must be a mapping"),
+    ("people: {kubernetes: {audience: ''}}", f"{PEOPLE}.audience (line 1): {WORD}"),
+    ("people: {kubernetes: {audience: a b}}", f"{PEOPLE}.audience (line 1): {WORD}"),
+    ("people: {kubernetes: {audience: 5}}", f"{PEOPLE}.audience (line 1): must be a valid string"),
+    (
+        "people: {kubernetes: {audience: 'https://kubernetes.default.svc'}}",
+        f"{PEOPLE}.audience (line 1): {OWN}",
+    ),
+    (
+        "people: {kubernetes: {audience: 'https://kubernetes.default.svc.cluster.local'}}",
+        f"{PEOPLE}.audience (line 1): {OWN}",
+    ),
+    ("people: {kubernetes: {audience: kubernetes}}", f"{PEOPLE}.audience (line 1): {OWN}"),
+    ("people: {kubernetes: {verb: '*'}}", f"{PEOPLE}.verb (line 1): {RBAC}"),
+    ("people: {kubernetes: {verb: Patch}}", f"{PEOPLE}.verb (line 1): {RBAC}"),
+    ("people: {kubernetes: {verb: ''}}", f"{PEOPLE}.verb (line 1): {RBAC}"),
+    (
+        "people: {kubernetes: {audiense: a}}",
+        f"{PEOPLE}.audiense (line 1): is no setting; did you mean audience?",
+    ),
+    ("webhook: {kubernetes: {}}", f"{ACCOUNTS} (line 1): is missing"),
+    (
+        "webhook: {kubernetes: {service_accounts: []}}",
+        f"{ACCOUNTS} (line 1): must hold at least one",
+    ),
+    ("webhook: {kubernetes: {service_accounts: [am]}}", f"{ACCOUNTS}[0] (line 1): {ACCOUNT}"),
+    ("webhook: {kubernetes: {service_accounts: [A/b]}}", f"{ACCOUNTS}[0] (line 1): {ACCOUNT}"),
+    ("webhook: {kubernetes: {service_accounts: [a/]}}", f"{ACCOUNTS}[0] (line 1): {ACCOUNT}"),
+    (
+        "webhook: {kubernetes: {service_accounts: ['a/b/c']}}",
+        f"{ACCOUNTS}[0] (line 1): {ACCOUNT}",
+    ),
+    (
+        "webhook: {kubernetes: {audience: kubernetes.default.svc, service_accounts: [a/b]}}",
+        f"auth.webhook.kubernetes.audience (line 1): {OWN}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), TOKENS, ids=[each[0] for each in TOKENS])
+def test_what_is_wrong_with_tokens_of_kubernetes_is_said(base: str, text: str, said: str) -> None:
+    rest = base.partition("\n")[2]
+    found = wrong(f"auth: {{{text}}}\n{rest}")
+    assert [each for each in found if each.startswith(said)], found

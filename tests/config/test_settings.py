@@ -273,8 +273,48 @@ def test_every_default_of_the_table_is_accepted_in_a_file(folder: Path) -> None:
         if default in ("none", "required") or "[]" in path or "NAME" in path:
             continue
         value = yaml.safe_load(default)
-        settings = good(changed(least(folder), path, value))
-        assert settings == good(least(folder)), path
+        settings = good(changed(_reviewing(folder), path, value))
+        assert settings == good(_reviewing(folder)), path
+
+
+def _reviewing(folder: Path) -> dict[str, Any]:
+    """Return the least with the parts that are on by being there."""
+    document = least(folder)
+    changed(document, "auth.webhook.kubernetes", {"service_accounts": ["monitoring/alertmanager"]})
+    return changed(document, "auth.people.kubernetes", {})
+
+
+def test_tokens_of_kubernetes_are_off_until_their_part_is_there(folder: Path) -> None:
+    assert not good(least(folder)).auth.reviews
+    auth = good(_reviewing(folder)).auth
+    assert auth.reviews
+    assert auth.people.kubernetes is not None
+    people = auth.people.kubernetes
+    assert (people.audience, people.verb) == ("rollback-receiver", "patch")
+    assert auth.webhook.kubernetes is not None
+    webhook = auth.webhook.kubernetes
+    assert webhook.audience == "rollback-receiver"
+    assert webhook.service_accounts == ("monitoring/alertmanager",)
+
+
+@pytest.mark.parametrize("part", ["webhook", "people"])
+def test_one_of_the_two_parts_is_enough_to_need_reviews(folder: Path, part: str) -> None:
+    document, both = least(folder), _reviewing(folder)["auth"]
+    changed(document, f"auth.{part}.kubernetes", both[part]["kubernetes"])
+    assert good(document).auth.reviews
+
+
+def test_tokens_of_kubernetes_are_a_credential_of_the_webhook(folder: Path) -> None:
+    document = changed(least(folder), "auth", None)
+    named = {"service_accounts": ["monitoring/alertmanager"]}
+    assert good(changed(document, "auth", {"webhook": {"kubernetes": named}})).auth.reviews
+
+
+def test_tokens_of_people_are_no_credential_of_the_webhook(folder: Path) -> None:
+    document = changed(least(folder), "auth", {"people": {"kubernetes": {}}})
+    found = parse(yaml.safe_dump(document))
+    assert isinstance(found, list)
+    assert [each.path for each in found] == ["auth.webhook"]
 
 
 def test_every_part_says_what_it_is() -> None:
