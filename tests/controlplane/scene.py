@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import yaml
 
 from receiver import app
 from receiver.controller.setup import SWITCH, Timing
 from receiver.demo.people import People
 from tests.controlplane.plane import Connection
 from tests.controlplane.world import RBAC, RealWorld, real_world
+from tests.k8s.shipped import documents
 from tests.kube.http import Obj, image_of
 from tests.stage import NAME, OPTED_IN, Front
 
-SHIPPED = Path(__file__).parents[2] / "k8s"
 ACCOUNT = "rollback-receiver"
 TEMPLATE = "/spec/template"
 GROUP = "rbac.authorization.k8s.io"
@@ -33,7 +32,7 @@ def shipped_roles(
     """
     found: list[Obj] = []
     for file, where in (("target-role.yaml", namespace), ("receiver.yaml", state_namespace)):
-        for obj in yaml.safe_load_all((SHIPPED / file).read_text()):
+        for obj in documents(file):
             if not obj.get("apiVersion", "").startswith(GROUP):
                 continue
             meta: Obj = obj["metadata"]
@@ -88,6 +87,13 @@ class Scene(Front):
 
     def kubeconfig(self) -> Obj:
         return self._config
+
+    def configured(self, document: Obj) -> None:
+        auth: Obj = document["auth"]
+        auth["people"]["kubernetes"] = {}
+        auth["webhook"]["kubernetes"] = {
+            "service_accounts": [f"{self.state_namespace}/alertmanager"]
+        }
 
     def quick(
         self, seed: int = 1, **policy: str
