@@ -68,6 +68,10 @@ test-fast: setup ## The tests that start no process, in parallel
 	@echo "Left out: the real API server, Prometheus and Alertmanager (make test has them)"
 	$(BIN)/pytest -n auto -m "not e2e and not controlplane" $(PYTEST_ARGS)
 
+.PHONY: bench-scale
+bench-scale: setup control-plane ## How long 200 rollbacks at once take among 1,000 Deployments
+	@$(BIN)/python -m tests.controlplane.bench
+
 .PHONY: lint
 lint: setup ## Style, types, and who may import whom
 	@echo "ruff check, ruff format, mypy, lint-imports"

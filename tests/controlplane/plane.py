@@ -86,7 +86,7 @@ class ControlPlane:
 
     def start(self) -> None:
         """Start everything; raises `NotReadyError`."""
-        self._certificates.mkdir()
+        self._certificates.mkdir(parents=True)
         users = f'{self.token},admin,admin,"system:masters"\n'
         (self._home / "tokens.csv").write_text(users)
         (self._home / "audit-policy.json").write_text(json.dumps(AUDITED))

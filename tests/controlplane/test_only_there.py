@@ -9,13 +9,12 @@ from receiver.errors import Denied, Forbidden
 from receiver.kube import KubernetesCluster
 from tests.controlplane.plane import ControlPlane
 from tests.controlplane.tokens import expired
-from tests.controlplane.world import RealWorld, on_kubernetes
+from tests.controlplane.world import RealWorld, denying, on_kubernetes
 from tests.kube.http import APPLY, Obj, add, image_of
 from tests.kube.wishes import annotate, deployed
 
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-POLICIES = "/apis/admissionregistration.k8s.io/v1"
 
 
 @on_kubernetes
@@ -60,38 +59,6 @@ async def test_an_owner_by_server_side_apply_must_force_to_bring_the_bad_image_b
 # --- admission
 
 
-def _policy(name: str, namespace: str, message: str) -> dict[str, Obj]:
-    """Return a policy that lets no Deployment of a namespace take the label `forbidden`."""
-    rule = {
-        "apiGroups": ["apps"],
-        "apiVersions": ["v1"],
-        "operations": ["UPDATE"],
-        "resources": ["deployments"],
-    }
-    expression = "!('forbidden' in object.metadata.annotations)"
-    policy: Obj = {
-        "metadata": {"name": name},
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConstraints": {"resourceRules": [rule]},
-            "validations": [{"expression": expression, "message": message}],
-        },
-    }
-    where = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-    binding: Obj = {
-        "metadata": {"name": name},
-        "spec": {
-            "policyName": name,
-            "validationActions": ["Deny"],
-            "matchResources": {"namespaceSelector": where},
-        },
-    }
-    return {
-        f"{POLICIES}/validatingadmissionpolicies": policy,
-        f"{POLICIES}/validatingadmissionpolicybindings": binding,
-    }
-
-
 @on_kubernetes
 async def test_the_deny_of_an_admission_policy_is_422_with_causes_and_stays_bounded(
     world: RealWorld,
@@ -99,16 +66,7 @@ async def test_the_deny_of_an_admission_policy_is_422_with_causes_and_stays_boun
     obj = await deployed(world, annotations={"note": "x"})
     path = world.path("Deployment", world.namespace, "api")
     message = "no, because of everything that is written here " * 20
-    made = _policy(world.namespace, world.namespace, message)
-    try:
-        for where, what in made.items():
-            assert (await world.http.post(where, what)).status == 201
-
-        async def denies() -> bool:
-            forbidden = add("/metadata/annotations/forbidden", "x")
-            return (await world.http.patch(path, forbidden, dryRun="All")).status == 422
-
-        await world.until(denies)
+    async with denying(world, "!('forbidden' in object.metadata.annotations)", message):
         answer = await world.http.patch(path, add("/metadata/annotations/forbidden", "x"))
         assert (answer.status, answer.body["reason"]) == (422, "Invalid")
         (cause,) = answer.body["details"]["causes"]
@@ -117,9 +75,6 @@ async def test_the_deny_of_an_admission_policy_is_422_with_causes_and_stays_boun
             await world.cluster.patch(world.namespace, "api", annotate(obj, "forbidden", "x"))
         assert len(str(caught.value)) <= 300
         assert (await world.deployment())["metadata"]["generation"] == obj["metadata"]["generation"]
-    finally:
-        for where in made:
-            await world.http.delete(f"{where}/{world.namespace}")
 
 
 # --- who somebody is, and what they may

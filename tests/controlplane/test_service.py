@@ -7,7 +7,7 @@ from typing import Any
 from receiver import app
 from tests.controlplane.plane import Connection, ControlPlane
 from tests.controlplane.scene import Scene, ours, scene
-from tests.controlplane.world import REAL
+from tests.controlplane.world import REAL, denying
 from tests.kube.http import add
 from tests.stage import NAME
 
@@ -178,6 +178,47 @@ async def test_a_deployment_made_anew_while_we_settle_is_not_touched(
         await asyncio.sleep(4)
         assert await on.image() == "v2"
         assert ours(plane.audited(), on.namespace) == []
+
+
+async def test_a_deployment_made_anew_while_we_follow_is_no_success(
+    tmp_path: Path, plane: ControlPlane
+) -> None:
+    async with scene(tmp_path, plane.connection) as on, on.quick() as replica:
+        await on.release("v1-slow-20s", replicas=0)
+        await on.release("v2", replicas=1)
+        assert await on.fires(replica) == "rolled_back"
+        await on.ended(replica, "following")
+        await on.world.delete("Deployment", on.namespace, NAME)
+        await on.release("v1-slow-20s", replicas=0)
+        incident = await on.ended(replica, "gone")
+        assert "gone" in incident["detail"]
+        assert len(ours(plane.audited(), on.namespace)) == 1
+
+
+async def test_a_policy_that_denies_us_at_length_is_told_in_short(
+    tmp_path: Path, plane: ControlPlane
+) -> None:
+    long = "this cluster does not let anybody touch a template after hours " * 150
+    async with scene(tmp_path, plane.connection) as on, on.quick() as replica:
+        await on.release("v1", "v2", replicas=1)
+        rule = "object.spec.template == oldObject.spec.template"
+        async with denying(on.world, rule, long):
+            assert await on.fires(replica) == "rolled_back"
+            incident = await on.ended(replica, "refused")
+            assert incident["reason"] == "rejected"
+            status, body = await on.rollback(replica)
+            assert (status, body["error"]["reason"]) == (409, "rejected")
+
+        async def told() -> bool:
+            return bool(on.people.pages) and bool(on.people.slack)
+
+        await on.world.until(told)
+        journals = await on.world.list("ConfigMap", on.state_namespace)
+        events = await on.world.list("Event", on.namespace)
+        mine = [e for e in events if e.get("reportingController") == "rollback-receiver"]
+        for said in (incident, body, *on.people.pages, *on.people.slack, *journals, *mine):
+            assert long[:200] not in str(said)
+        assert await on.image() == "v2"
 
 
 async def test_the_switch_holds_a_decided_rollback_back(

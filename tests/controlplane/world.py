@@ -24,7 +24,7 @@ from tests.kube.http import Http, Obj
 from tests.kube.world import Call, World
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
-REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+POLICIES = "/apis/admissionregistration.k8s.io/v1"
 _NUMBERS = itertools.count(1)
 
 
@@ -147,6 +147,51 @@ class RealWorld(World):
 async def _has(cluster: KubernetesCluster, rights: tuple[tuple[str, str], ...]) -> bool:
     denied = (await cluster.rights(())).values()
     return {tuple(text.split(".")[0].split(" ")) for each in denied for text in each} <= set(rights)
+
+
+@contextlib.asynccontextmanager
+async def denying(world: RealWorld, expression: str, message: str) -> AsyncIterator[None]:
+    """Have a policy deny each change of a Deployment of this world that an expression does not fit.
+
+    It takes effect some moments after it was created; this waits until it does.
+    """
+    called = world.namespace
+    rule = {
+        "apiGroups": ["apps"],
+        "apiVersions": ["v1"],
+        "operations": ["UPDATE"],
+        "resources": ["deployments"],
+    }
+    known = f"({expression}) && !('probe' in object.metadata.annotations)"
+    policy = {
+        "failurePolicy": "Fail",
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": known, "message": message}],
+    }
+    where = {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}
+    binding = {
+        "policyName": called,
+        "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": where},
+    }
+    made = {"validatingadmissionpolicies": policy, "validatingadmissionpolicybindings": binding}
+    (name, *_) = [obj["metadata"]["name"] for obj in await world.list("Deployment", called)]
+    probe = {"metadata": {"annotations": {"probe": "x"}}}
+
+    async def denies() -> bool:
+        path = world.path("Deployment", called, name)
+        return (await world.http.merge(path, probe, dryRun="All")).status == 422
+
+    try:
+        for plural, spec in made.items():
+            body = {"metadata": {"name": called}, "spec": spec}
+            answer = await world.http.post(f"{POLICIES}/{plural}", body)
+            assert answer.status == 201, answer
+        await world.until(denies)
+        yield
+    finally:
+        for plural in made:
+            await world.http.delete(f"{POLICIES}/{plural}/{called}")
 
 
 @contextlib.asynccontextmanager

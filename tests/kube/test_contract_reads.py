@@ -1,14 +1,15 @@
 """Reading: single objects, lists, and a Deployment with its ReplicaSets."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from receiver.controller.ports import Cluster, Observation
 from receiver.errors import Forbidden
-from tests.kube.http import Obj
+from tests.kube.http import Obj, image_of
 from tests.kube.wishes import deployed
-from tests.kube.world import World, contract
+from tests.kube.world import REVISION, World, contract
 
 
 async def _observe(world: World, name: str = "api") -> Observation:
@@ -185,3 +186,37 @@ async def test_a_look_without_a_right_is_forbidden_and_names_it(
             await cluster.observe(world.namespace, "api")
     assert verb in str(caught.value)
     assert resource in str(caught.value)
+
+
+@contract
+async def test_while_others_write_a_look_is_never_older_than_the_deployment(world: World) -> None:
+    """The watch cache is behind then; a revision taken from it would be the wrong one."""
+    await world.create("ConfigMap", world.state_namespace, {"metadata": {"name": "busy"}})
+
+    async def others() -> None:
+        for number in range(10_000):
+            data = {"data": {"n": str(number)}}
+            await world.merge("ConfigMap", world.state_namespace, "busy", data)
+            await world.clock.sleep(0.005)
+
+    busy = asyncio.create_task(others())
+    try:
+        await deployed(world, image="app:0", replicas=0)
+        for number in range(1, 16):
+            # There and back, so that a ReplicaSet is renumbered every other time.
+            image = f"app:{number % 3}"
+            await world.deploy("api", image)
+            await world.rolled_out("api")
+            seen = await _observe(world)
+            current = seen.deployment["metadata"]["annotations"][REVISION]
+            (found,) = [
+                obj
+                for obj in seen.replicasets
+                if obj["metadata"]["annotations"][REVISION] == current
+            ]
+            assert (image_of(seen.deployment), image_of(found)) == (image, image)
+            assert int(current) == number + 1
+            assert len(seen.replicasets) == min(number + 1, 3)
+    finally:
+        busy.cancel()
+        await asyncio.gather(busy, return_exceptions=True)
