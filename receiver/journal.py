@@ -340,9 +340,9 @@ class Journal:
             told = (*others, Told(subject=owed.subject, sink=owed.sink, state=state, at=now))
         return replace(self, owed=left, told=told)
 
-    def postpone(self, owed: Owed, until: datetime, *, attempt: bool) -> "Journal":
-        """Return it with that debt tried again at `until`."""
-        changed = replace(owed, not_before=until, attempts=owed.attempts + attempt)
+    def postpone(self, owed: Owed, until: datetime) -> "Journal":
+        """Return it with one more attempt at that debt, tried again at `until`."""
+        changed = replace(owed, not_before=until, attempts=owed.attempts + 1)
         return replace(self, owed=tuple(changed if o == owed else o for o in self.owed))
 
     def bounded(self, now: datetime) -> "Journal":

@@ -50,6 +50,11 @@ class Memory:
         state = await self._setup.cluster.read_state(name_of(ref))
         return self.learn(ref, state)
 
+    def known(self, ref: Ref) -> Journal | None:
+        """Return a journal as it was last read or written here; None: it was not."""
+        entry = self._seen.get(ref)
+        return None if entry is None else entry.journal
+
     def learn(self, ref: Ref, state: State | None) -> Entry:
         """Take note of what was read."""
         text = None if state is None else state.data.get(KEY, "")

@@ -209,6 +209,13 @@ class Outbox(Protocol):
         """
         ...
 
+    async def turn(self, sink: str) -> bool:
+        """Return when a sink may be spoken to once more, and whether that took a wait.
+
+        First come, first served. Each delivery takes a turn; one that is not used is lost.
+        """
+        ...
+
     async def deliver(self, sink: str, story: Story) -> Receipt:
         """Send the story as this sink says it, once. Never raises for what the other side does."""
         ...

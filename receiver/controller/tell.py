@@ -4,6 +4,7 @@ One sender for each target and sink, so that no sink waits for another and none 
 """
 
 import asyncio
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
@@ -17,7 +18,14 @@ from receiver.messages import Story
 
 # A sink that refuses us is asked again, seldom: a person may have mended the secret.
 UNAUTHORIZED_AGAIN = timedelta(seconds=60)
-RATE_LIMITED_AGAIN = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """A notice to be sent now, and what it says."""
+
+    owed: Owed
+    story: Story
 
 
 class Teller:
@@ -61,7 +69,21 @@ class Teller:
 
     async def _send_next(self, ref: Ref, sink: str) -> float | None:
         """Send the most urgent notice; return how long to wait, None when nothing is left."""
+        due = await self._due(ref, sink)
+        if isinstance(due, Due) and await self._setup.outbox.turn(sink):
+            # What is told is what holds now, not what held when the wait began.
+            due = await self._due(ref, sink)
+        if not isinstance(due, Due):
+            return due
+        await self._deliver(ref, due.owed, due.story)
+        return 0
+
+    async def _due(self, ref: Ref, sink: str) -> Due | float | None:
+        """Return the most urgent notice, how long to wait for one, or None: nothing is left."""
         setup = self._setup
+        known = self._memory.known(ref)
+        if known is not None and not any(o.sink == sink for o in known.owed):
+            return None
         journal = (await self._memory.read(ref)).journal
         owed = [o for o in journal.owed if o.sink == sink]
         if not owed or journal.claim != setup.replica:
@@ -76,8 +98,7 @@ class Teller:
         if story is None or not setup.outbox.speaks_of(sink, story, told):
             await self._amend_tick(ref, next_, None)
             return 0
-        await self._deliver(ref, next_, story)
-        return 0
+        return Due(owed=next_, story=story)
 
     async def _deliver(self, ref: Ref, owed: Owed, story: Story) -> None:
         setup, now = self._setup, self._setup.clock.now()
@@ -96,15 +117,11 @@ class Teller:
             await self._amend_tick(ref, owed, None)
             return
         log.warning("notice_postponed", detail=receipt.detail, attempts=owed.attempts)
-        wait = self._backoff(owed)
         if delivery is Delivery.RATE_LIMITED:
-            asked = receipt.retry_after
-            wait = RATE_LIMITED_AGAIN if asked is None else timedelta(seconds=max(asked, 0.2))
-        elif delivery is Delivery.UNAUTHORIZED:
-            wait = UNAUTHORIZED_AGAIN
-        attempt = delivery is not Delivery.RATE_LIMITED
+            return  # the next turn comes when the sink wants to hear of us again
+        wait = UNAUTHORIZED_AGAIN if delivery is Delivery.UNAUTHORIZED else self._backoff(owed)
         until = setup.clock.now() + wait
-        await self._memory.amend(ref, lambda j: j.postpone(owed, until, attempt=attempt))
+        await self._memory.amend(ref, lambda j: j.postpone(owed, until))
 
     def _backoff(self, owed: Owed) -> timedelta:
         """Return the wait before the next attempt: full jitter, doubling."""

@@ -71,12 +71,15 @@ class Work:
 
     async def _work(self, ref: Ref) -> None:
         """Step until nothing is left to do or the claim is lost."""
-        setup, failures = self._setup, 0
+        setup, failures, last = self._setup, 0, -1
         try:
             while True:
                 count = self._memory.count(ref)
+                # What we have just written is the newest there is, or its next write fails.
+                ours = self._memory.known(ref) if count > last >= 0 else None
+                last = count
                 try:
-                    journal = (await self._memory.read(ref)).journal
+                    journal = ours or (await self._memory.read(ref)).journal
                     if journal.claim != setup.replica:
                         return
                     if not journal.busy and await self.claims.release(ref, idle_only=True):

@@ -1,5 +1,6 @@
 """The sinks of the configuration: which there are, what each says, how fast, how each is."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -54,6 +55,7 @@ class Sinks:
         self._observe_seconds = observe_seconds
         self._transport = transport or Transport(clock)
         self._paces = {name: Pace(*PACES[sink.kind]) for name, sink in self._sinks.items()}
+        self._queues = {name: asyncio.Lock() for name in self._sinks}
         self._last: dict[str, Delivery] = {}
         self._doubts: OrderedDict[tuple[str, str], None] = OrderedDict()
 
@@ -76,20 +78,29 @@ class Sinks:
             return opened or (sink, story.subject) in self._doubts
         return messages.pagerduty(story) is not None
 
+    async def turn(self, sink: str) -> bool:
+        """Wait for the pace of a sink and for the pause of a 429; return whether it took a wait."""
+        pace = self._paces.get(sink)
+        if pace is None:
+            return False
+        began = self._clock.monotonic()
+        # The lock is a queue: who waits for a token does not race for it with all the others.
+        async with self._queues[sink]:
+            while (wait := pace.take(self._clock.monotonic())) > 0:
+                await self._clock.sleep(wait)
+        return self._clock.monotonic() > began
+
     async def deliver(self, sink: str, story: Story) -> Receipt:
-        """Send a story once, unless the pace or the pause of a 429 says to wait."""
+        """Send a story once; whoever calls has had its `turn`."""
         known = self._sinks.get(sink)
         if known is None:
             return Receipt(delivery=Delivery.REJECTED, detail="there is no such sink")
-        pace, began = self._paces[sink], self._clock.monotonic()
-        wait = pace.take(began)
-        if wait > 0:
-            return Receipt(delivery=Delivery.RATE_LIMITED, detail="paced", retry_after=wait)
+        began = self._clock.monotonic()
         receipt = await self._send(known, story)
         ended = self._clock.monotonic()
         if receipt.delivery is Delivery.RATE_LIMITED:
             seconds = PAUSE if receipt.retry_after is None else receipt.retry_after
-            pace.pause(ended + seconds)
+            self._paces[sink].pause(ended + seconds)
             receipt = Receipt(delivery=receipt.delivery, detail=receipt.detail, retry_after=seconds)
         self._last[sink] = receipt.delivery
         self._note(known, story, receipt.delivery)

@@ -11,6 +11,8 @@ import argparse
 import asyncio
 import contextlib
 import re
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -224,7 +226,7 @@ async def measure(
         async with service(on, home) as (url, pid):
             await asyncio.sleep(3)
             idle, before = memory(pid, "VmRSS"), await requests(on, url)
-            since = on.clock.now()
+            since, logged = on.clock.now(), plane.audit_size()
             headers = {"Authorization": f"Bearer {demo.TOKEN}"}
 
             async def post(name: str) -> None:
@@ -240,10 +242,10 @@ async def measure(
 
             async def done() -> bool:
                 await asyncio.sleep(0.3)
-                return len(ours(plane.audited(), on.namespace)) >= len(targets)
+                return len(ours(plane.audited(logged), on.namespace)) >= len(targets)
 
             await on.world.until(done, 300)
-            records = ours(plane.audited(), on.namespace)
+            records = ours(plane.audited(logged), on.namespace)
             assert len(records) == len(targets)
             last = max(datetime.fromisoformat(r["stageTimestamp"]) for r in records)
             await on.world.until(lambda: _all_available(on, targets), 300)
@@ -276,6 +278,8 @@ def main() -> None:
     parser.add_argument("--revisions", type=int, default=10)
     parser.add_argument("--alerting", type=int, default=200)
     size = Size(**vars(parser.parse_args()))
+    # A kill is no reason to leave the processes behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = programs()
     if folder is None:
         raise SystemExit("the control plane is not built: make control-plane")

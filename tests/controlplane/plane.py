@@ -221,10 +221,18 @@ class ControlPlane:
             "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests"}}],
         }
 
-    def audited(self) -> list[dict[str, Any]]:
-        """Return what the API server has written down so far: one record for each write."""
-        lines = self.audit_log.read_text().splitlines()
-        return [json.loads(line) for line in lines if line.endswith("}")]
+    def audited(self, since: int = 0) -> list[dict[str, Any]]:
+        """Return what the API server has written down: one record for each write, in order.
+
+        `since` is a size that the log has had: what was there by then is left out.
+        """
+        with self.audit_log.open("rb") as log:
+            log.seek(since)
+            return [json.loads(line) for line in log if line.endswith(b"}\n")]
+
+    def audit_size(self) -> int:
+        """Return the size of what the API server has written down, in bytes."""
+        return self.audit_log.stat().st_size
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

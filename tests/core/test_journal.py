@@ -299,20 +299,20 @@ def test_a_newer_debt_survives_the_tick_of_an_older_one(minutes: float) -> None:
 
 
 def test_a_debt_that_was_postponed_is_ticked_by_its_older_form() -> None:
-    held = journal(owed=(SLACK,)).postpone(SLACK, at(1), attempt=True)
+    held = journal(owed=(SLACK,)).postpone(SLACK, at(1))
     assert held.tick(SLACK, "following", at(2)).owed == ()
 
 
 def test_a_postponed_debt_is_tried_again_later() -> None:
-    held = journal(owed=(SLACK, PAGER)).postpone(SLACK, at(1), attempt=True)
+    held = journal(owed=(SLACK, PAGER)).postpone(SLACK, at(1))
     assert held.owed == (replace(SLACK, not_before=at(1), attempts=1), PAGER)
-    once_more = held.postpone(held.owed[0], at(2), attempt=False)
-    assert once_more.owed[0] == replace(SLACK, not_before=at(2), attempts=1)
+    once_more = held.postpone(held.owed[0], at(2))
+    assert once_more.owed[0] == replace(SLACK, not_before=at(2), attempts=2)
 
 
 def test_a_newer_debt_is_not_postponed_with_an_older_one() -> None:
     held = journal(owed=(SLACK,)).owe("inc-1", ["slack"], at(1))
-    assert held.postpone(SLACK, at(9), attempt=True) == held
+    assert held.postpone(SLACK, at(9)) == held
 
 
 # --- bounds

@@ -147,10 +147,10 @@ async def post(folder: Path, url: str) -> AsyncIterator[Post]:
 
 
 async def until_taken(mail: Post, sink: str, told: Story) -> list[Receipt]:
-    """Deliver as the controller does: again after each wait; return every receipt."""
+    """Deliver as the controller does, each time in its turn; return every receipt."""
     receipts = []
     while True:
+        await mail.sinks.turn(sink)
         receipts.append(await mail.sinks.deliver(sink, told))
         if receipts[-1].delivery is not Delivery.RATE_LIMITED:
             return receipts
-        await asyncio.sleep(receipts[-1].retry_after or 0)

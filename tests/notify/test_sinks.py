@@ -201,30 +201,59 @@ async def test_pagerduty_gets_at_most_a_hundred_events_a_minute(tmp_path: Path) 
 
 
 @virtual
-async def test_one_sink_does_not_wait_for_the_pace_of_another(tmp_path: Path) -> None:
+async def test_who_waits_for_a_sink_is_served_in_the_order_of_coming(tmp_path: Path) -> None:
+    clock, ends = LoopClock(), []
     async with Site().serve() as site, post(tmp_path, site.url) as mail:
-        *_, last = [await mail.sinks.deliver("chat", story()) for _ in range(6)]
-        assert (last.delivery, last.detail) == (Delivery.RATE_LIMITED, "paced")
-        assert last.retry_after == pytest.approx(1, abs=0.1)
-        site.usual = TAKEN
-        assert (await mail.sinks.deliver("pager", story())).delivery is Delivery.DELIVERED
+
+        async def one(number: int) -> None:
+            waited = await mail.sinks.turn("chat")
+            ends.append((number, waited, round(clock.monotonic() - began)))
+
+        began = clock.monotonic()
+        await asyncio.gather(*map(one, range(8)))
+    assert ends == [
+        *((number, False, 0) for number in range(5)),
+        (5, True, 1),
+        (6, True, 2),
+        (7, True, 3),
+    ]
+
+
+@virtual
+async def test_one_sink_does_not_wait_for_the_pace_of_another(tmp_path: Path) -> None:
+    clock = LoopClock()
+    async with Site().serve() as site, post(tmp_path, site.url) as mail:
+        for _ in range(5):
+            await mail.sinks.turn("chat")
+        waiting = asyncio.create_task(mail.sinks.turn("chat"))
+        await asyncio.sleep(0.1)
+        began = clock.monotonic()
+        assert not await mail.sinks.turn("pager")
+        assert clock.monotonic() == began
+        assert await waiting
+
+
+@virtual
+async def test_a_turn_of_no_sink_takes_no_wait(tmp_path: Path) -> None:
+    async with Site().serve() as site, post(tmp_path, site.url) as mail:
+        assert not await mail.sinks.turn("nobody")
 
 
 @virtual
 async def test_after_a_429_nothing_is_sent_until_it_is_over(tmp_path: Path) -> None:
+    clock = LoopClock()
     site = Site(answers=[(429, "", {"Retry-After": "30"})])
     async with site.serve(), post(tmp_path, site.url) as mail:
+        began = clock.monotonic()
         first = await mail.sinks.deliver("chat", story())
         assert (first.delivery, first.retry_after) == (Delivery.RATE_LIMITED, 30.0)
         await asyncio.sleep(10)
-        second = await mail.sinks.deliver("chat", story(subject="another"))
-        assert second.delivery is Delivery.RATE_LIMITED
-        assert second.retry_after == pytest.approx(20, abs=0.1)
-        assert len(site.bodies) == 1
         site.usual = TAKEN
+        await mail.sinks.turn("pager")
         assert (await mail.sinks.deliver("pager", story())).delivery is Delivery.DELIVERED
         site.usual = (200, "ok")
-        await asyncio.sleep(second.retry_after or 0)
+        assert await mail.sinks.turn("chat")
+        assert clock.monotonic() - began == pytest.approx(30, abs=0.1)
         assert (await mail.sinks.deliver("chat", story())).delivery is Delivery.DELIVERED
         assert mail.sinks.status("chat") == "ok"
     assert mail.observed == [
