@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp.web import Application, TCPSite
@@ -18,6 +19,7 @@ from receiver import telemetry as tm
 from receiver.alerts import TargetLabels
 from receiver.clock import Clock, SystemClock
 from receiver.config import Settings
+from receiver.config import settings as st
 from receiver.config.settings import SEVERITIES, PagerDuty
 from receiver.controller.ports import Cluster, Delivery
 from receiver.controller.service import Controller
@@ -25,7 +27,9 @@ from receiver.controller.setup import Setup, Timing
 from receiver.decisions import Policy
 from receiver.journal import OPEN, Phase
 from receiver.kube import KubernetesCluster, connect
+from receiver.ledger import Breaker, Budgets
 from receiver.notify import Kind, Secret, Sink, Sinks
+from receiver.prometheus import Naming, PrometheusApi
 from receiver.reasons import Reason
 from receiver.web import (
     Basic,
@@ -42,6 +46,8 @@ from receiver.web import (
 )
 
 DEFAULT_TIMING = Timing()
+# Set to a reason, it holds back the automation of this replica, as the switch does that of all.
+STOPPED_BY = "ROLLBACK_RECEIVER_STOP"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +89,15 @@ class Parts:
     application: Application
     cluster: KubernetesCluster
     sinks: Sinks
+    prometheus: PrometheusApi | None
     registry: CollectorRegistry
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.sinks.close()
+        if self.prometheus is not None:
+            await self.prometheus.close()
+        await self.cluster.aclose()
 
 
 async def build(settings: Settings, world: World, *, insecure: bool = False) -> Parts:
@@ -107,7 +121,9 @@ async def build(settings: Settings, world: World, *, insecure: bool = False) -> 
     )
     identities = Identities(cluster, world.clock, ours=_own_secrets(settings))
     sinks = _sinks(settings, world.clock, metrics)
-    controller = Controller(_setup(settings, world, cluster, sinks, metrics), sinks.health)
+    setup = _setup(settings, world, cluster, sinks, metrics)
+    prometheus = _prometheus(settings, setup.targets)
+    controller = Controller(replace(setup, prometheus=prometheus), sinks.health)
     app = application(
         Web(
             service=controller,
@@ -124,7 +140,12 @@ async def build(settings: Settings, world: World, *, insecure: bool = False) -> 
         )
     )
     return Parts(
-        controller=controller, application=app, cluster=cluster, sinks=sinks, registry=registry
+        controller=controller,
+        application=app,
+        cluster=cluster,
+        sinks=sinks,
+        prometheus=prometheus,
+        registry=registry,
     )
 
 
@@ -143,14 +164,23 @@ def _setup(
         ids=world.ids,
         policy=Policy(
             mode=policy.mode,
+            alert_modes=tuple(policy.alert_modes.items()),
             settle=policy.settle,
             window=policy.window,
             cooldown=policy.cooldown,
             verify_within=policy.verify_within,
+            bake=policy.bake,
+            verify_after=policy.verify_after,
+            target=policy.target,
             assumed_for=policy.assumed_for,
             inherited_after=policy.inherited_after,
             gitops=policy.gitops,
             matchers=policy.rollback_matchers,
+            budgets=Budgets(
+                per_target=policy.budgets.per_target, per_cluster=policy.budgets.per_cluster
+            ),
+            breaker=_breaker(policy.breaker),
+            freeze=tuple(freeze.window() for freeze in policy.freeze),
         ),
         targets=TargetLabels(
             namespace=targets.namespace,
@@ -164,9 +194,27 @@ def _setup(
         namespaces=settings.kubernetes.namespaces,
         state_namespace=settings.kubernetes.state_namespace,
         watchdog=settings.prometheus.watchdog.alertname,
+        stopped=os.environ.get(STOPPED_BY, "")[:200],
         silent_after=settings.prometheus.watchdog.silent_after.total_seconds(),
         timing=world.timing,
     )
+
+
+def _breaker(breaker: st.Breaker) -> Breaker | None:
+    if not breaker.enabled:
+        return None
+    return Breaker(
+        targets=breaker.targets, share=breaker.share, within=breaker.within, quiet=breaker.quiet
+    )
+
+
+def _prometheus(settings: Settings, labels: TargetLabels) -> PrometheusApi | None:
+    """Return the Prometheus to ask, None when none is configured."""
+    configured = settings.prometheus
+    if not configured.url:
+        return None
+    naming = Naming(labels=labels, cluster=settings.cluster.name)
+    return PrometheusApi(configured.url, configured.token_file, naming)
 
 
 def _sinks(settings: Settings, clock: Clock, metrics: tm.Metrics) -> Sinks:
@@ -197,6 +245,8 @@ def _own_secrets(settings: Settings) -> tuple[str, ...]:
     files += [token.file for token in people.tokens]
     if webhook.basic is not None:
         files.append(webhook.basic.password_file)
+    if settings.prometheus.token_file:
+        files.append(settings.prometheus.token_file)
     return tuple(files)
 
 
@@ -262,8 +312,7 @@ async def running(
         parts.controller.drain()
         await runner.cleanup()
         await parts.controller.close()
-        await parts.sinks.close()
-        await parts.cluster.aclose()
+        await parts.close()
         world.log.info("service_stopped")
 
 

@@ -1,8 +1,11 @@
-"""The command line: serve, check, explain, demo."""
+"""The command line: serve, check, explain, scorecard, state, demo."""
 
 import argparse
 import asyncio
+import contextlib
+import json
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from receiver import __version__, app
@@ -43,7 +46,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("alerts", help="file with the body of a webhook; - is standard input")
     explain.set_defaults(run=_explain)
-    for command in (serve, check, explain):
+    scorecard = commands.add_parser(
+        "scorecard", help="say what shadow mode would have done, for each alert"
+    )
+    scorecard.set_defaults(run=_scorecard)
+    state = commands.add_parser("state", help="show or export what is remembered of the targets")
+    state.add_argument("verb", choices=("show", "export"), help="for reading, or as it is stored")
+    state.add_argument(
+        "target", nargs="?", metavar="NAMESPACE/NAME", help="one Deployment; none: everything"
+    )
+    state.set_defaults(run=_state)
+    for command in (serve, check, explain, scorecard, state):
         command.add_argument("--config", type=Path, required=True, metavar="FILE")
         command.add_argument(
             "--insecure", action="store_true", help="let anybody post alerts when no auth is set"
@@ -107,18 +120,73 @@ def _explain(options: argparse.Namespace) -> int:
 
 async def _explained(settings: Settings, body: bytes) -> int:
     payload = al.parse(body)
-    parts = await app.build(settings, app.system_world("error"), insecure=True)
-    try:
+    async with _parts(settings) as parts:
         sender = Sender(name="explain")
         answers = await parts.controller.receive(payload, sender, dry_run=True)
-    finally:
-        await parts.sinks.close()
-        await parts.cluster.aclose()
     for answer in answers:
         target = f"{answer.namespace}/{answer.deployment}".strip("/") or "no target"
         print(f"{answer.alertname} ({answer.fingerprint}), {target}:")
         print(f"  {answer.action}: {answer.reason}. {answer.text}")
     return 0
+
+
+def _scorecard(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    return USAGE if settings is None else asyncio.run(_scored(settings))
+
+
+async def _scored(settings: Settings) -> int:
+    async with _parts(settings) as parts:
+        rules = await parts.controller.scorecard(())
+    if not rules:
+        print("Shadow mode has held nothing back yet.")
+    for row in rules:
+        saved = row["median_minutes_saved"]
+        print(f"{row['alertname']}: would have rolled back {row['would_have_rolled_back']} time(s)")
+        print(f"  {row['undone_by_people']} were rolled back by people anyway", end="")
+        print(f", {saved} minutes later in the median" if saved is not None else "")
+        print(f"  {row['resolved_soon']} resolved by themselves within 15 minutes", end="")
+        print(f", {row['resolved_later']} later, {row['still_firing']} still fire")
+        print(f"  {', '.join(row['deployments'])}")
+    return 0
+
+
+def _state(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    if settings is None:
+        return USAGE
+    if options.target is not None and options.target.count("/") != 1:
+        print(f"{options.target}: is not NAMESPACE/NAME", file=sys.stderr)
+        return USAGE
+    return asyncio.run(_shown(settings, options.target, export=options.verb == "export"))
+
+
+async def _shown(settings: Settings, target: str | None, *, export: bool) -> int:
+    async with _parts(settings) as parts:
+        states = await parts.controller.states(target)
+    if not states:
+        print(f"nothing is remembered{f' of {target}' if target else ''}", file=sys.stderr)
+        return FAILED
+    if export:
+        print(json.dumps(states, indent=2, ensure_ascii=False))
+        return 0
+    for name, text in states.items():
+        print(name)
+        try:
+            print(json.dumps(json.loads(text), indent=2, ensure_ascii=False))
+        except ValueError:
+            print(f"  damaged: {text[:2000]}")
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def _parts(settings: Settings) -> AsyncIterator[app.Parts]:
+    """Put a replica together without starting it: to ask it one thing."""
+    parts = await app.build(settings, app.system_world("error"), insecure=True)
+    try:
+        yield parts
+    finally:
+        await parts.close()
 
 
 def _demo(options: argparse.Namespace) -> int:

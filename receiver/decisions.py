@@ -8,30 +8,41 @@ writing it down and acting on it is the controller's.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from receiver import rollout as ro
 from receiver.alerts import ASSUMED_FOR, Matcher, text
+from receiver.freeze import Window, frozen
 from receiver.journal import Episode, Incident, Journal, Phase
+from receiver.ledger import Breaker, Budgets, Ledger
 from receiver.reasons import Manual, Reason, about
 from receiver.rollout import Revision, Rollout
+
+Mode: TypeAlias = Literal["shadow", "act"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """How careful to be. All spans are positive."""
 
-    mode: Literal["shadow", "act"] = "shadow"
+    mode: Mode = "shadow"
+    alert_modes: tuple[tuple[str, Mode], ...] = ()
     settle: timedelta = timedelta(seconds=10)
     window: timedelta = timedelta(hours=2)
     cooldown: timedelta = timedelta(minutes=10)
     verify_within: timedelta = timedelta(minutes=10)
+    bake: timedelta = timedelta(minutes=30)
+    verify_after: timedelta = timedelta(hours=24)
+    target: Literal["previous", "verified"] = "previous"
     assumed_for: timedelta = ASSUMED_FOR
     inherited_after: timedelta = timedelta(minutes=10)
     observe_within: timedelta = timedelta(minutes=1)
     rollout_margin: timedelta = timedelta(seconds=60)
     gitops: Literal["refuse", "act"] = "refuse"
     matchers: tuple[tuple[Matcher, ...], ...] = ()
+    budgets: Budgets = Budgets()
+    breaker: Breaker | None = Breaker()
+    freeze: tuple[Window, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +51,7 @@ class Case:
 
     `fresh`: the episode was not known before. `own`: the incident that is being decided again, and
     so does not stand in its own way. `stopped` says why automation is stopped, "" when it is not.
+    `ledger`: how much is going on in the whole cluster.
     """
 
     rollout: Rollout
@@ -48,6 +60,7 @@ class Case:
     policy: Policy
     now: datetime
     stopped: str = ""
+    ledger: Ledger = Ledger()
     fresh: bool = True
     own: str = ""
 
@@ -70,7 +83,17 @@ class Decision:
 # What people wrote as their why is kept in the journal, which is bounded.
 _WHY = 240
 # Refusals by a guard: lifting the guard must never fire a late shot.
-FINAL = frozenset({Reason.STOPPED, Reason.PAUSED, Reason.PROTECTED})
+FINAL = frozenset(
+    {
+        Reason.STOPPED,
+        Reason.PAUSED,
+        Reason.PROTECTED,
+        Reason.FROZEN,
+        Reason.HUMAN_IN_CHARGE,
+        Reason.BUDGET_SPENT,
+        Reason.BREAKER_OPEN,
+    }
+)
 
 Rule = Callable[[Case], Decision | None]
 
@@ -146,9 +169,18 @@ def already_handled(case: Case) -> Decision | None:
         if code == case.rollout.code:
             return Decision(reason=Reason.BAD_REVISION_RETURNED, detail=incident.id)
         return Decision(reason=Reason.ALREADY_HANDLED, detail=incident.id)
+    if _overtaken(case, incident):
+        return None  # is it the hotfix that does not help? Rules 11 and 12 know
     if incident.open or not (case.fresh or case.episode.due):
         return Decision(reason=Reason.ALREADY_HANDLED, detail=incident.id)
     return None  # it ended before anything was written; this is a new episode, or was deferred
+
+
+def _overtaken(case: Case, incident: Incident) -> bool:
+    """Return whether somebody replaced the bad revision by a new one before we did anything."""
+    current = case.rollout.code
+    forward = incident.bad.code != current and not ro.reactivated(case.rollout, current)
+    return incident.phase is Phase.SUPERSEDED and forward
 
 
 def not_this_track(case: Case) -> Decision | None:
@@ -178,7 +210,19 @@ def guarded(case: Case) -> Decision | None:
         return Decision(reason=Reason.PAUSED, detail=text(f"by {pause.by}: {pause.why}", _WHY))
     if (why := case.rollout.annotations.get(ro.PROTECTED)) is not None:
         return Decision(reason=Reason.PROTECTED, detail=text(why, _WHY))
+    if why := frozen(case.policy.freeze, case.now):
+        return Decision(reason=Reason.FROZEN, detail=text(why, _WHY))
     return None
+
+
+def human_in_charge(case: Case) -> Decision | None:
+    """8: while a rollback of ours is under way, somebody put another template there."""
+    flight = case.journal.in_flight
+    if flight is None or flight.id == case.own or not flight.left or flight.to is None:
+        return None
+    if case.rollout.code in (flight.bad.code, flight.to.code):
+        return None
+    return Decision(reason=Reason.HUMAN_IN_CHARGE, detail=flight.id)
 
 
 def not_writable(case: Case) -> Decision | None:
@@ -221,7 +265,12 @@ def cooldown(case: Case) -> Decision | None:
     if case.now < ends:
         return Decision(reason=Reason.COOLDOWN, due=ends, detail=last.id)
     waited = case.episode.reason in (Reason.COOLDOWN, Reason.ROLLBACK_DID_NOT_HELP)
-    if waited and last.to is not None and last.to.code == case.rollout.code:
+    # Whatever it was that resolved, the same alert again so soon says that it was not the release.
+    asked = case.journal.episodes_of(last.uid, last.bad.code)
+    again = any(e.alertname == case.episode.alertname for e in asked)
+    baking = case.now < (last.completed_at or last.phase_at) + case.policy.bake
+    counts = waited or (baking and again)
+    if counts and last.to is not None and last.to.code == case.rollout.code:
         return Decision(reason=Reason.ROLLBACK_DID_NOT_HELP, detail=last.id)
     return None
 
@@ -277,22 +326,60 @@ def shared_cause(case: Case) -> Decision | None:
 
 def no_good_revision(case: Case) -> Decision | None:
     """14: nowhere to go."""
-    if ro.destination(case.rollout, excluded(case.rollout, case.journal, case.now)) is None:
+    if goal(case.rollout, case.journal, case.policy, case.now) is None:
         return Decision(reason=Reason.NO_GOOD_REVISION, detail=why_none(case.rollout))
     return None
 
 
+def exhausted(case: Case) -> Decision | None:
+    """15: so much alerts, or was rolled back, that one more rollback is not the answer."""
+    ledger, breaker = case.ledger, case.policy.breaker
+    if breaker is not None and ledger.opening is not None and ledger.is_open(case.now, breaker):
+        opening = ledger.opening
+        detail = f"{opening.count} targets began to alert since {_clock(opening.at)}"
+        return Decision(reason=Reason.BREAKER_OPEN, detail=detail)
+    return spent(case.rollout, case.own, ledger, case.policy, case.now)
+
+
+def spent(
+    rollout: Rollout, incident: str, ledger: Ledger, policy: Policy, now: datetime
+) -> Decision | None:
+    """Return the refusal of a rollback that is one too many; `incident`: the one it is for."""
+    target = f"{rollout.namespace}/{rollout.name}"
+    limit = ledger.spent(target, incident, now, policy.budgets)
+    if limit is None:
+        return None
+    whose = "this Deployment" if limit in policy.budgets.per_target else "the cluster"
+    minutes = limit.within / timedelta(minutes=1)
+    detail = f"{whose} has had {limit.count} within {minutes:.0f} minutes"
+    return Decision(reason=Reason.BUDGET_SPENT, detail=detail)
+
+
 def shadow(case: Case) -> Decision | None:
     """16: only say what would have been done."""
-    if case.policy.mode == "shadow":
-        to = ro.destination(case.rollout, excluded(case.rollout, case.journal, case.now))
+    if mode_of(case.rollout, case.episode.alertname, case.policy) == "shadow":
+        to = goal(case.rollout, case.journal, case.policy, case.now)
         return Decision(reason=Reason.SHADOW, to=to)
     return None
 
 
+def mode_of(rollout: Rollout, alertname: str, policy: Policy) -> Mode:
+    """Return the mode for one alert about one Deployment.
+
+    What is said about the alert or the Deployment counts more than what is said about all, and
+    where the two differ the careful one. A word that is none is careful, too.
+    """
+    named = dict(policy.alert_modes).get(alertname)
+    annotated = rollout.annotations.get(ro.MODE)
+    said = [mode for mode in (named, annotated) if mode is not None]
+    if not said:
+        return policy.mode
+    return "act" if all(mode == "act" for mode in said) else "shadow"
+
+
 def rolled_back(case: Case) -> Decision:
     """17: nothing speaks against it."""
-    to = ro.destination(case.rollout, excluded(case.rollout, case.journal, case.now))
+    to = goal(case.rollout, case.journal, case.policy, case.now)
     return Decision(reason=Reason.ROLLED_BACK, to=to)
 
 
@@ -304,6 +391,7 @@ TABLE: tuple[tuple[int, Rule], ...] = (
     (7, not_this_track),
     (7, revision_not_current),
     (8, guarded),
+    (8, human_in_charge),
     (9, not_writable),
     (9, not_observed),
     (10, cooldown),
@@ -312,7 +400,7 @@ TABLE: tuple[tuple[int, Rule], ...] = (
     (12, predates_release),
     (13, shared_cause),
     (14, no_good_revision),
-    # 15: budgets and the breaker. Neither is kept yet.
+    (15, exhausted),
     (16, shadow),
     (17, rolled_back),
 )
@@ -332,6 +420,19 @@ def quarantined(rollout: Rollout, journal: Journal) -> frozenset[str]:
 def excluded(rollout: Rollout, journal: Journal, now: datetime) -> frozenset[str]:
     """Return the codes that nothing is ever rolled back to by itself."""
     return quarantined(rollout, journal) | frozenset(journal.suspects(rollout.uid, now))
+
+
+def goal(rollout: Rollout, journal: Journal, policy: Policy, now: datetime) -> Revision | None:
+    """Return where to roll back to: the highest revision that is not excluded.
+
+    If the policy says so, the highest verified one; and where there is none, any other.
+    """
+    bad = excluded(rollout, journal, now)
+    if policy.target == "verified":
+        unproven = {r.code for r in rollout.revisions} - journal.soaked(rollout.uid)
+        if (found := ro.destination(rollout, bad | unproven)) is not None:
+            return found
+    return ro.destination(rollout, bad)
 
 
 def why_none(rollout: Rollout) -> str:
@@ -369,6 +470,7 @@ class Look:
     policy: Policy
     now: datetime
     stopped: str = ""
+    ledger: Ledger = Ledger()
 
 
 def decide_again(incident: Incident, look: Look) -> Verdict:
@@ -415,6 +517,7 @@ def _of_episode(incident: Incident, look: Look, rollout: Rollout, episode: Episo
         policy=look.policy,
         now=look.now,
         stopped=look.stopped,
+        ledger=look.ledger,
         own=incident.id,
     )
     decision = decide(case)
@@ -482,7 +585,7 @@ def decide_manual(ask: Ask, rollout: Rollout, look: Look, own: str = "") -> Deci
         return refused
     if ask.named:
         return _to_named(ask, rollout, look)
-    to = ro.destination(rollout, excluded(rollout, look.journal, look.now))
+    to = goal(rollout, look.journal, look.policy, look.now)
     if to is None:
         return Decision(reason=Reason.NO_GOOD_REVISION, detail=why_none(rollout))
     return Decision(reason=Reason.ROLLED_BACK, to=to)

@@ -17,11 +17,14 @@ from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
 from receiver.errors import StateUnreadable
 from receiver.reasons import Reason, Severity
 
-VERSION = 1
+# Version 2 knows more than version 1. What holds none of it is written as version 1, which an older
+# replica still reads: both run side by side, and a downgrade loses nothing unsaid.
+VERSION, FIRST = 2, 1
 SUSPECT_FOR = timedelta(hours=24)
 # A ConfigMap holds 1 MiB.
 BYTES_KEPT = 800_000
 EPISODES_KEPT, INCIDENTS_KEPT, HANDLED_KEPT, REPLIES_KEPT, TOLD_KEPT = 120, 30, 300, 30, 200
+VERIFIED_KEPT, TROUBLED_KEPT, REHEARSALS_KEPT = 100, 100, 100
 
 
 class Phase(StrEnum):
@@ -208,6 +211,19 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """A rollback that shadow mode held back, and when the alert resolved all the same."""
+
+    alertname: str
+    fingerprint: str
+    starts_at: AwareDatetime
+    uid: str
+    code: str
+    at: AwareDatetime
+    ended_at: AwareDatetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
     """Automation of this target is paused."""
 
@@ -221,7 +237,8 @@ class Journal:
     """All that is remembered of one target. `claim` is the replica that works on it, "" for none.
 
     `handled` are (uid, code) of incidents that were dropped for space; `cleared` are codes that a
-    person took out of quarantine.
+    person took out of quarantine. `verified` are (uid, code) that soaked quietly; `troubled` are
+    those that an alert asked to leave, with until when: what is left of dropped episodes.
     """
 
     version: int = VERSION
@@ -237,6 +254,9 @@ class Journal:
     replies: tuple[Reply, ...] = ()
     handled: tuple[tuple[str, str], ...] = ()
     cleared: tuple[str, ...] = ()
+    verified: tuple[tuple[str, str], ...] = ()
+    rehearsals: tuple[Rehearsal, ...] = ()
+    troubled: tuple[tuple[str, str, AwareDatetime], ...] = ()
 
     @property
     def busy(self) -> bool:
@@ -287,6 +307,17 @@ class Journal:
         left = {i.bad.code for i in self.incidents if i.uid == uid and i.left and i.quarantine}
         kept = {code for handled_uid, code in self.handled if handled_uid == uid}
         return frozenset((left | kept) - set(self.cleared))
+
+    def rehearsed(self, rehearsal: Rehearsal) -> "Journal":
+        """Return it with this rehearsal, once for each episode."""
+        key = (rehearsal.fingerprint, rehearsal.starts_at)
+        if any((r.fingerprint, r.starts_at) == key for r in self.rehearsals):
+            return self
+        return replace(self, rehearsals=(*self.rehearsals, rehearsal)[-REHEARSALS_KEPT:])
+
+    def soaked(self, uid: str) -> frozenset[str]:
+        """Return the codes that are verified."""
+        return frozenset(code for verified_uid, code in self.verified if verified_uid == uid)
 
     def spared(self, uid: str) -> frozenset[str]:
         """Return the codes that a person left without quarantine, or cleared."""
@@ -379,11 +410,26 @@ class Journal:
             incidents=tuple(i for i in self.incidents if i not in dropped),
             handled=tuple(dict.fromkeys(handled))[-HANDLED_KEPT:],
             cleared=(*self.cleared, *self._spared_by(dropped)),
+            verified=self.verified[-VERIFIED_KEPT:],
+            troubled=self._troubled_without(episodes, now),
             notices=_newest(notices, lambda n: n.subject in owed),
             told=_newest(self.told, lambda t: t.subject in open_ | owed),
             replies=self.replies[-REPLIES_KEPT:],
         )
         return _fitted(bounded)
+
+    def _troubled_without(
+        self, kept: tuple[Episode, ...], now: datetime
+    ) -> tuple[tuple[str, str, datetime], ...]:
+        """Return until when each code was in trouble, as far as no episode says so any more."""
+        until = {(uid, code): at for uid, code, at in self.troubled}
+        known = {id(episode) for episode in kept}
+        for episode in self.episodes:
+            if id(episode) not in known and episode.asks and episode.code:
+                key, ended = (episode.uid, episode.code), episode.ends_at or now
+                until[key] = max(ended, until.pop(key, ended))
+        newest = list(until.items())[-TROUBLED_KEPT:]
+        return tuple((uid, code, at) for (uid, code), at in newest)
 
     def _spared_by(self, dropped: list[Incident]) -> list[str]:
         """Return the codes of dropped incidents that a person wanted no quarantine for."""
@@ -450,6 +496,7 @@ def _without_details(journal: Journal) -> Journal:
     return replace(journal, notices=tuple(replace(n, detail="") for n in journal.notices))
 
 
+_SINCE_2 = frozenset({"rehearsals", "troubled", "verified"})
 Journal.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
 _JOURNAL: TypeAdapter[Journal] = TypeAdapter(Journal)
 
@@ -465,10 +512,10 @@ def load(text: str | None) -> Journal:
         version = json.loads(text).get("version")
     except (ValueError, AttributeError, RecursionError):
         raise StateUnreadable("the journal is damaged: it is no JSON object") from None
-    if version != VERSION:
+    if version not in (FIRST, VERSION):
         raise StateUnreadable(f"the journal is of version {version}, known is {VERSION}")
     try:
-        return _JOURNAL.validate_json(text)
+        return replace(_JOURNAL.validate_json(text), version=VERSION)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"][:4])
@@ -478,7 +525,8 @@ def load(text: str | None) -> Journal:
 def dump(journal: Journal) -> str:
     """Write a journal as JSON; what is as it is by default is left out."""
     found = _JOURNAL.dump_python(journal, mode="json", exclude_defaults=True)
-    return json.dumps({"version": VERSION} | found, separators=(",", ":"), ensure_ascii=False)
+    found["version"] = VERSION if found.keys() & _SINCE_2 else FIRST
+    return json.dumps(found, separators=(",", ":"), ensure_ascii=False)
 
 
 def name_of(namespace: str, deployment: str) -> str:

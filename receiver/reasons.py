@@ -50,6 +50,8 @@ class Reason(StrEnum):
     STOPPED = "stopped"
     PAUSED = "paused"
     PROTECTED = "protected"
+    FROZEN = "frozen"
+    HUMAN_IN_CHARGE = "human_in_charge"
     DELETING = "deleting"
     DEPLOYMENT_PAUSED = "deployment_paused"
     GITOPS_OWNED = "gitops_owned"
@@ -66,6 +68,8 @@ class Reason(StrEnum):
     INHERITED_ALERT = "inherited_alert"
     SHARED_CAUSE = "shared_cause"
     NO_GOOD_REVISION = "no_good_revision"
+    BUDGET_SPENT = "budget_spent"
+    BREAKER_OPEN = "breaker_open"
     SAME_TEMPLATE = "same_template"
     UNKNOWN_REVISION = "unknown_revision"
     CURRENT_CHANGED = "current_changed"
@@ -149,6 +153,16 @@ _ABOUT: dict[Reason, About] = {
         tell=_CRITICAL,
         manual=_FORCE,
     ),
+    Reason.FROZEN: About(
+        text="A freeze window holds: nothing is changed by itself.",
+        tell=_CRITICAL,
+        manual=_IGNORED,
+    ),
+    Reason.HUMAN_IN_CHARGE: About(
+        text="Somebody changed the Deployment while a rollback of it was under way.",
+        tell=_CRITICAL,
+        manual=_IGNORED,
+    ),
     Reason.DELETING: About(
         text="The Deployment is being deleted.", tell=_CRITICAL, manual=_ENFORCED
     ),
@@ -187,7 +201,7 @@ _ABOUT: dict[Reason, About] = {
         text="A rollback of this Deployment is under way or has just ended.", manual=_ENFORCED
     ),
     Reason.ROLLBACK_DID_NOT_HELP: About(
-        text="The alert still fires although the rollback is complete.",
+        text="The alert fires although the rollback is complete.",
         tell=_CRITICAL,
         manual=_IGNORED,
     ),
@@ -219,6 +233,15 @@ _ABOUT: dict[Reason, About] = {
         tell=_CRITICAL,
         manual=_ENFORCED,
     ),
+    Reason.BUDGET_SPENT: About(
+        text="As many rollbacks as `policy.budgets` allows were done already.",
+        tell=_CRITICAL,
+        manual=_IGNORED,
+    ),
+    Reason.BREAKER_OPEN: About(
+        text="Too many targets began to alert at once: one page names them, no release is blamed.",
+        manual=_IGNORED,
+    ),
     Reason.SAME_TEMPLATE: About(
         text="The named revision's template is the current one.", manual=_ENFORCED
     ),
@@ -234,6 +257,10 @@ _ABOUT: dict[Reason, About] = {
     ),
     Reason.ROLLED_BACK: About(text="The bad revision is rolled back.", tell=_CRITICAL),
 }
+
+
+# What is told once for all targets it concerns, and not of each.
+TOLD_TOGETHER = frozenset({Reason.BREAKER_OPEN})
 
 
 def about(reason: Reason) -> About:

@@ -18,6 +18,7 @@ PREFIX = "rollback-receiver/"
 ENABLED = PREFIX + "enabled"
 ALERTS = PREFIX + "alerts"
 PROTECTED = PREFIX + "protected"
+MODE = PREFIX + "mode"
 RECORD = PREFIX + "record"
 VOID = PREFIX + "void"
 SUSPECTS = PREFIX + "suspects"
@@ -26,6 +27,7 @@ ANNOTATIONS: dict[str, str] = {
     ENABLED: 'Label, not annotation: `"true"` opts the Deployment in. Written by you.',
     ALERTS: "Comma-separated alert names that may roll it back; absent: all. Written by you.",
     PROTECTED: "Any value: never roll back by itself; the value says why. Written by you.",
+    MODE: "`shadow` or `act` for this Deployment, whatever `policy.mode` says. Written by you.",
     RECORD: "The last rollback, in the same write as the template. Written by the receiver.",
     VOID: "A rollback that can no longer apply. Written by the receiver.",
     SUSPECTS: "Revisions that began to alert during a rollback. Written by the receiver.",

@@ -50,6 +50,7 @@ METRICS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("claims_taken_total", "counter", (), "Targets taken over from a silent replica"),
     ("conflicts_total", "counter", (), "Journal writes lost to another writer"),
     ("stopped", "gauge", (), "1 while the kill switch stops automation"),
+    ("breaker_open", "gauge", (), "1 while too many targets alert for any to be rolled back"),
     ("last_webhook_timestamp_seconds", "gauge", (), "When the last webhook was accepted"),
     (
         "watchdog_timestamp_seconds",
@@ -94,6 +95,7 @@ class Metrics:
     claims_taken_total: Counter
     conflicts_total: Counter
     stopped: Gauge
+    breaker_open: Gauge
     last_webhook_timestamp_seconds: Gauge
     watchdog_timestamp_seconds: Gauge
     auth_failures_total: Counter

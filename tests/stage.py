@@ -8,13 +8,15 @@ import contextlib
 import io
 import json
 import random  # noqa: TID251 - seeded, for the service under test
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import yaml
+from aiohttp import web
+from yarl import URL
 
 from receiver import alerts as al
 from receiver import app, demo
@@ -30,6 +32,8 @@ from tests.virtual import START, LoopClock
 
 NAMESPACE, NAME = shop.NAMESPACE, shop.DEPLOYMENT
 OPTED_IN = {"rollback-receiver/enabled": "true"}
+# For stories of several rollbacks: what would refuse the second must not hide what does not.
+UNLIMITED: dict[str, Any] = {"budgets": {"per_target": [], "per_cluster": []}}
 
 
 class Front:
@@ -58,9 +62,10 @@ class Front:
 
     @contextlib.asynccontextmanager
     async def replica(
-        self, seed: int = 1, cluster: str = "", **policy: str
+        self, seed: int = 1, cluster: str = "", clock: Clock | None = None, **policy: Any
     ) -> AsyncIterator[app.Replica]:
-        """Run a replica until the end of the block."""
+        """Run a replica until the end of the block, on a `clock` of its own if given one."""
+        clock = clock or self.clock
         config = demo.write_config(
             self.home,
             self.kubeconfig(),
@@ -75,9 +80,9 @@ class Front:
         config.write_text(yaml.safe_dump(document))
         settings = read(config)
         assert isinstance(settings, Settings), settings
-        log = Timeline(self.clock, quiet=True).logger()
+        log = Timeline(clock, quiet=True).logger()
         rng = random.Random(seed)  # noqa: S311 - a test
-        world = app.World(clock=self.clock, rng=rng, log=log, timing=self.timing)
+        world = app.World(clock=clock, rng=rng, log=log, timing=self.timing)
         async with app.running(settings, world) as replica:
             self.replicas.append(replica)
             yield replica
@@ -145,9 +150,14 @@ class Stage(Front):
         super().__init__(*front)
         self.sandbox = sandbox
         self.kubernetes_url = kubernetes_url
+        self.changes: list[Callable[[dict[str, Any]], None]] = []
 
     def kubeconfig(self) -> dict[str, Any]:
         return self.sandbox.kubeconfig(self.kubernetes_url)
+
+    def configured(self, document: dict[str, Any]) -> None:
+        for change in self.changes:
+            change(document)
 
     async def release(self, *tags: str, name: str = NAME, wait: float = 20, **more: Any) -> None:
         """Roll images out, one after another."""
@@ -198,6 +208,117 @@ def crash(replica: app.Replica) -> list[asyncio.Task[Any]]:
     controller._work._workers.clear()
     controller._work._reconciler = None  # type: ignore[assignment] # it is dead
     return tasks
+
+
+# --- the way to the API server
+
+
+class Road:
+    """The way to the API server for one replica: it can be slow, end early, and hold things up.
+
+    What is held up arrives when the road is clear again, whether or not its sender still waits.
+    """
+
+    def __init__(self, on: Stage, session: aiohttp.ClientSession) -> None:
+        self._on = on
+        self._session = session
+        self._clear = asyncio.Event()
+        self._holds = self._slow = self._cuts = ""
+        self._times = 0
+        self._all = False
+        self.url = ""
+        self.held: list[str] = []
+        self.arrived_late: list[tuple[str, int]] = []
+
+    @contextlib.asynccontextmanager
+    async def replica(self, seed: int = 1, **policy: Any) -> AsyncIterator[app.Replica]:
+        """Run a replica that reaches its API server by this road."""
+        direct, self._on.kubernetes_url = self._on.kubernetes_url, self.url
+        async with self._on.replica(seed, **policy) as replica:
+            self._on.kubernetes_url = direct
+            yield replica
+
+    def hold(self, what: str, *, then_all: bool = False) -> None:
+        """Hold the next request up whose `VERB path` has `what` in it, and then all the others."""
+        self._holds, self._times, self._all = what, 1, then_all
+
+    def slow(self, what: str) -> None:
+        """Let the answers to such requests trickle for two minutes; "" for none."""
+        self._slow = what
+
+    def cut(self, what: str) -> None:
+        """Break the answers to such requests off in the middle; "" for none."""
+        self._cuts = what
+
+    def clear(self) -> None:
+        """Let everything through, first what was held up."""
+        self._times, self._all = 0, False
+        self._clear.set()
+
+    async def relay(self, request: web.Request) -> web.StreamResponse:
+        """Pass one request on, and its answer back."""
+        what, body = f"{request.method} {request.path_qs}", await request.read()
+        late = self._takes(what)
+        if late:
+            self.held.append(what)
+            await self._clear.wait()
+        kept = ("Accept", "Authorization", "Content-Type", "User-Agent")
+        headers = {name: request.headers[name] for name in kept if name in request.headers}
+        url = URL(self._on.kubernetes_url + request.path_qs, encoded=True)
+        async with self._session.request(
+            request.method, url, data=body or None, headers=headers
+        ) as answer:
+            if late:
+                self.arrived_late.append((what, answer.status))
+            back = {k: v for k, v in answer.headers.items() if k in ("Content-Type", "Retry-After")}
+            response = web.StreamResponse(status=answer.status, headers=back)
+            with contextlib.suppress(ConnectionError):  # nobody waits for it any more
+                await response.prepare(request)
+                await self._pass(what, answer, request, response)
+        return response
+
+    def _takes(self, what: str) -> bool:
+        if self._times and self._holds in what:
+            self._times -= 1
+            return True
+        return self._all and not self._times
+
+    async def _pass(
+        self,
+        what: str,
+        answer: aiohttp.ClientResponse,
+        request: web.Request,
+        response: web.StreamResponse,
+    ) -> None:
+        async for chunk in answer.content.iter_any():
+            if self._cuts and self._cuts in what:
+                await response.write(chunk[: len(chunk) // 2])
+                await asyncio.sleep(0.01)
+                if request.transport is not None:
+                    request.transport.abort()
+                return
+            step = len(chunk) // 60 + 1 if self._slow and self._slow in what else len(chunk)
+            for at in range(0, len(chunk), step):
+                await response.write(chunk[at : at + step])
+                await asyncio.sleep(2 if step < len(chunk) else 0)
+
+
+@contextlib.asynccontextmanager
+async def road(on: Stage) -> AsyncIterator[Road]:
+    """Build a road to the API server of a stage."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=3600)) as session:
+        way = Road(on, session)
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", way.relay)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.001)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        way.url = "http://{}:{}".format(*runner.addresses[0][:2])
+        try:
+            yield way
+        finally:
+            way.clear()
+            await runner.cleanup()
 
 
 # --- alerts, made of a recorded one

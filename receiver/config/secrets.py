@@ -44,6 +44,8 @@ def _files(settings: Settings) -> Iterator[str]:
     yield from (token.file for token in auth.people.tokens)
     if auth.webhook.basic is not None:
         yield auth.webhook.basic.password_file
+    if settings.prometheus.token_file:
+        yield settings.prometheus.token_file
     for sink in settings.notify.sinks.values():
         file = sink.routing_key_file if isinstance(sink, PagerDuty) else sink.url_file
         yield from (file,) if file else ()

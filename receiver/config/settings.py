@@ -1,16 +1,20 @@
 """The shape of the configuration: each setting with its type, its default and what it means."""
 
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from receiver import alerts as al
+from receiver import ledger as lg
 from receiver.config.values import (
     MIB,
     Audience,
     Duration,
+    HttpAddress,
     Labels,
+    Limits,
     MatcherSets,
     Namespace,
     Namespaces,
@@ -18,12 +22,17 @@ from receiver.config.values import (
     SecretFile,
     SecretVariable,
     ServiceAccounts,
+    Share,
     SinkName,
     Size,
     Text,
     WebAddress,
+    Zone,
+    is_private,
 )
+from receiver.freeze import Once, Weekly, Window
 
+LIMITS, MASS = lg.Budgets(), lg.Breaker()
 SEVERITIES = ("critical", "warning", "info", "default")
 
 
@@ -155,19 +164,98 @@ class Targets(Part):
     cluster: Labels = _setting(("cluster",), "the cluster")
 
 
+class Budgets(Part):
+    """How often the automation may roll back; people are not counted."""
+
+    per_target: Limits = _setting(LIMITS.per_target, "limits of one Deployment; []: none")
+    per_cluster: Limits = _setting(LIMITS.per_cluster, "limits of all together; []: none")
+
+
+class Breaker(Part):
+    """When too many targets alert at once for a release to be to blame."""
+
+    enabled: bool = Field(default=True, strict=True, description="false: it never opens")
+    targets: int = Field(
+        default=MASS.targets,
+        ge=1,
+        strict=True,
+        description="it opens when more targets begin to alert",
+    )
+    share: Share = _setting(
+        MASS.share, "or more than this share of those opted in, from three targets on"
+    )
+    within: Duration = _setting(MASS.within, "within this time")
+    quiet: Duration = _setting(MASS.quiet, "it closes when none begins to alert for so long")
+
+
+class Freeze(Part):
+    """A window in which nothing is rolled back by itself: some hours of the week, or once."""
+
+    start: Text = Field(description="HH:MM, or for a window that comes once a date and time")
+    end: Text = Field(description="the same; an hour not after `start` is of the next day")
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = _setting(
+        (), "days on which it starts; none: every day"
+    )
+    timezone: Zone = _setting("UTC", "whose clocks are meant")
+    why: Text = _setting("a freeze window of the configuration", "what people are told")
+
+    @model_validator(mode="after")
+    def _readable(self) -> "Freeze":
+        self.window()
+        return self
+
+    def window(self) -> Window:
+        """Return it as the decisions know it; raises `ValueError` when it cannot be one."""
+        zone = ZoneInfo(self.timezone)
+        try:
+            if ":" in self.start[:3]:
+                days = frozenset(map(_DAYS.index, self.days)) or frozenset(range(7))
+                start, end = time.fromisoformat(self.start), time.fromisoformat(self.end)
+                return Weekly(days=days, start=start, end=end, zone=zone, why=self.why)
+            begin, over = datetime.fromisoformat(self.start), datetime.fromisoformat(self.end)
+        except ValueError:
+            text = "start and end are both like 18:30, or both like 2026-12-24T12:00"
+            raise ValueError(text) from None
+        if self.days:
+            raise ValueError("a window that comes once has no days")
+        begin = begin if begin.tzinfo else begin.replace(tzinfo=zone)
+        over = over if over.tzinfo else over.replace(tzinfo=zone)
+        if over <= begin:
+            raise ValueError("it ends before it starts")
+        return Once(start=begin, end=over, why=self.why)
+
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
 class Policy(Part):
     """How careful to be."""
 
     mode: Literal["shadow", "act"] = _setting("shadow", "`shadow` only says what it would do")
+    alert_modes: dict[Text, Literal["shadow", "act"]] = _setting(
+        {}, "mode of single alerts by their names; a Deployment has an annotation for it"
+    )
     settle: Duration = _setting(timedelta(seconds=10), "time to look around before acting")
     window: Duration = _setting(timedelta(hours=2), "how old a release may be to be blamed")
     cooldown: Duration = _setting(timedelta(minutes=10), "rest after a rollback is complete")
     verify_within: Duration = _setting(timedelta(minutes=10), "time for the alert to resolve")
+    bake: Duration = _setting(
+        timedelta(minutes=30), "the same alert so soon after a rollback: it did not help"
+    )
+    verify_after: Duration = _setting(
+        timedelta(hours=24), "a revision that was current so long and quiet is verified"
+    )
+    target: Literal["previous", "verified"] = _setting(
+        "previous", "where to roll back to; `verified`: to such a revision, if there is one"
+    )
     assumed_for: Duration = _setting(al.ASSUMED_FOR, "`for` of rules that do not say it")
     inherited_after: Duration = _setting(
         timedelta(minutes=10), "when trouble older than a complete release is told as such"
     )
     gitops: Literal["refuse", "act"] = _setting("refuse", "what to do about GitOps-owned targets")
+    budgets: Budgets = _setting(Budgets(), "how often to act")
+    breaker: Breaker = _setting(Breaker(), "when too much alerts at once")
+    freeze: tuple[Freeze, ...] = _setting((), "when not to act")
     rollback_matchers: MatcherSets = _setting(
         (), "matchers of alerts that ask for a rollback; all must fit. A list of lists: one of them"
     )
@@ -185,7 +273,17 @@ class Watchdog(Part):
 class Prometheus(Part):
     """What we know of the monitoring."""
 
+    url: HttpAddress = _setting(
+        "", "the Prometheus that evaluates the rules: asked whether a rollback helped; none: nobody"
+    )
+    token_file: SecretFile = _setting("", "file with a bearer token for it")
     watchdog: Watchdog = _setting(Watchdog(), "the heartbeat alert")
+
+    @model_validator(mode="after")
+    def _token_stays_secret(self) -> "Prometheus":
+        if self.token_file and not (self.url and is_private(self.url)):
+            raise ValueError("token_file needs a url that begins with https://")
+        return self
 
 
 class SlackWebhook(Part):

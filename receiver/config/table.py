@@ -1,6 +1,6 @@
 """The settings as a table: for the README, and to find the name that was meant."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -48,11 +48,20 @@ def _default(field: FieldInfo) -> str:
     for shown in field.metadata:
         if isinstance(shown, Shown):
             return shown.write(value)
-    if value in (None, "", ()):
+    if value in (None, "", (), {}):
         return "none"
     if isinstance(value, tuple):
-        return f"[{', '.join(value)}]"
-    return str(value)
+        return f"[{', '.join(map(_written(field.annotation), value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _written(annotation: Any) -> Callable[[Any], str]:
+    """Return how one of a tuple is written."""
+    for argument in get_args(annotation):
+        for shown in getattr(argument, "__metadata__", ()):
+            if isinstance(shown, Shown):
+                return shown.write
+    return str
 
 
 def names_below(path: tuple[str | int, ...]) -> list[str]:

@@ -9,11 +9,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from receiver import alerts as al
 from receiver.alerts import Matcher
+from receiver.ledger import RESERVED_FOR, Limit
 
 MIB = 2**20
 _SIZES = {"GiB": 2**30, "MiB": MIB, "KiB": 2**10, "GB": 10**9, "MB": 10**6, "kB": 10**3, "B": 1}
@@ -91,6 +93,48 @@ def _verb(value: str) -> str:
     return value
 
 
+def _read_limit(value: Any) -> Any:
+    """Read `3 per 10m`."""
+    if isinstance(value, Limit):
+        return value
+    found = re.fullmatch(r"([1-9][0-9]{0,3}) per (\w+)", value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("is written as 3 per 10m")
+    within = _usual(al.duration(found[2]))
+    if within > RESERVED_FOR:
+        raise ValueError(f"must be within {span(RESERVED_FOR)}: for so long it is remembered")
+    return Limit(count=int(found[1]), within=within)
+
+
+def limit(value: Limit) -> str:
+    """Write a limit: `3 per 10m`."""
+    return f"{value.count} per {span(value.within)}"
+
+
+def _read_share(value: Any) -> Any:
+    """Read `20%`."""
+    if isinstance(value, float):
+        return value
+    found = re.fullmatch(r"([0-9]{1,3})%", value) if isinstance(value, str) else None
+    share = int(found[1]) / 100 if found is not None else 0
+    if not 0 < share <= 1:
+        raise ValueError("is a share from 1% to 100%")
+    return share
+
+
+def share(value: float) -> str:
+    """Write a share: `20%`."""
+    return f"{value:.0%}"
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, KeyError):
+        raise ValueError("is no time zone, such as Europe/Berlin") from None
+    return value
+
+
 def _some(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must hold at least one")
@@ -121,6 +165,26 @@ def _web_address(value: str) -> str:
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise ValueError("must begin with https://")
     return value
+
+
+def _http_address(value: str) -> str:
+    """Check the address of an API that is often plain HTTP within a cluster."""
+    try:
+        parts = urlsplit(value)
+        plain = parts.port != 0 and not (parts.query or parts.fragment or "@" in parts.netloc)
+    except ValueError:
+        raise ValueError("is no URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+        raise ValueError("is no URL such as http://prometheus.monitoring:9090")
+    if not value.isprintable() or " " in value:
+        raise ValueError("is no URL")
+    return value
+
+
+def is_private(url: str) -> bool:
+    """Return whether what is sent there cannot be read on the way."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or _is_loopback(parts.hostname or "")
 
 
 def _is_loopback(host: str) -> bool:
@@ -184,6 +248,9 @@ def _secret_variable(value: str) -> str:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_read_span), AfterValidator(_usual), Shown(span)]
+Limits = tuple[Annotated[Limit, BeforeValidator(_read_limit), Shown(limit)], ...]
+Share = Annotated[float, BeforeValidator(_read_share), Shown(share)]
+Zone = Annotated[str, Field(strict=True), AfterValidator(_zone)]
 Size = Annotated[int, BeforeValidator(_read_size), Field(gt=0), Shown(size)]
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=500)]
 Namespace = Annotated[str, Field(strict=True), AfterValidator(_namespace)]
@@ -197,6 +264,7 @@ Labels = Annotated[
 ]
 SinkName = Annotated[str, Field(strict=True), AfterValidator(_sink_name)]
 WebAddress = Annotated[str, Field(strict=True), AfterValidator(_web_address)]
+HttpAddress = Annotated[str, Field(strict=True), AfterValidator(_http_address)]
 MatcherSet = Annotated[tuple[Matcher, ...], BeforeValidator(_read_matchers)]
 MatcherSets = Annotated[tuple[MatcherSet, ...], BeforeValidator(_read_matcher_sets)]
 SecretFile = Annotated[str, Field(strict=True), AfterValidator(_secret_file)]

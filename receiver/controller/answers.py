@@ -123,6 +123,10 @@ class Service(Protocol):
         """Return one incident."""
         ...
 
+    async def scorecard(self, namespaces: tuple[str, ...]) -> list[Json]:
+        """Return what shadow mode would have done, for each alert name."""
+        ...
+
     async def stopped(self) -> Json:
         """Return the kill switch: `{stopped, why}`."""
         ...
@@ -133,6 +137,14 @@ class Service(Protocol):
 
     async def start(self, person: Person) -> Json:
         """Release the kill switch."""
+        ...
+
+    async def breaker(self) -> Json:
+        """Return the breaker: `{open, since, count, targets}`."""
+        ...
+
+    async def close_breaker(self, person: Person) -> Json:
+        """Close the breaker; what it refused stays refused."""
         ...
 
     async def pause(self, namespace: str, name: str, person: Person, why: str) -> Json:

@@ -1,17 +1,21 @@
 """Who works on what: every replica beats, and takes over the journals of one that fell silent.
 
 Whether a replica lives is judged by how long this process has not seen its beat change, on its own
-monotonic clock; wall clocks are never compared. A claim fences nothing by itself: the intent in the
+monotonic clock; wall clocks are never compared. While it could not listen itself (stopped, or the
+API not reached) nobody's silence counts. A claim fences nothing by itself: the intent in the
 journal and the generation in the patch do.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from receiver.controller.memory import Memory, ref_of
 from receiver.controller.setup import BEATS, OPEN_JOURNALS, Ref, Setup
-from receiver.errors import Broken, Conflict, StateUnreadable
+from receiver.errors import Broken, StateUnreadable, TryAgain
 from receiver.journal import Journal
+
+TAKEN_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Claims:
         self._start = start
         self._heard: dict[str, Heard] = {}
         self._silent_since: dict[str, float] = {}
+        self._listened_at: float | None = None
         self._count = 0
         self._heartbeats = 0
         self.watchdog_at: float | None = None
@@ -49,6 +54,14 @@ class Claims:
         self._heartbeats += 1
         self.watchdog_at = self._setup.clock.monotonic()
         self._setup.metrics.watchdog_timestamp_seconds.set(self._setup.clock.now().timestamp())
+
+    @property
+    def silent(self) -> bool | None:
+        """Return whether the Watchdog is missing; None: it was never heard, so nobody waits."""
+        if self.watchdog_at is None:
+            return None
+        silence = self._setup.clock.monotonic() - self.watchdog_at
+        return silence >= self._setup.silent_after
 
     async def beat(self) -> None:
         """Say that we live, and hear who else does."""
@@ -65,6 +78,11 @@ class Claims:
 
     def _listen(self, found: Mapping[str, str]) -> None:
         now = self._setup.clock.monotonic()
+        listened, self._listened_at = self._listened_at, now
+        if listened is not None and now - listened >= self._setup.timing.lasts:
+            # The silence was ours: the others have their time once more.
+            self._heard = {name: replace(heard, at=now) for name, heard in self._heard.items()}
+            self._silent_since.clear()
         for replica, beat in found.items():
             heard = self._heard.get(replica)
             if heard is not None and heard.beat == beat:
@@ -85,7 +103,9 @@ class Claims:
         now = setup.clock.monotonic()
         heard = self._heard.get(replica)
         since = heard.at if heard else self._silent_since.setdefault(replica, now)
-        return now - since < setup.timing.lasts
+        # Silence counts as far as we have listened, whichever task comes first after our own sleep.
+        until = now if self._listened_at is None else self._listened_at
+        return until - since < setup.timing.lasts
 
     def claimed(self, journal: Journal) -> Journal:
         """Return a journal that is busy with us as its worker, unless a living replica is."""
@@ -97,6 +117,7 @@ class Claims:
         """Take every open journal that nobody alive has."""
         setup = self._setup
         seen: list[Journal] = []
+        left: list[Journal] = []
         for state in await setup.cluster.list_states(labels=OPEN_JOURNALS):
             try:
                 journal = self._memory.parse(state)
@@ -107,9 +128,11 @@ class Claims:
             if journal.claim == setup.replica:
                 self._start(ref_of(journal))
             elif not journal.claim or not self.lives(journal.claim):
-                await self._take(ref_of(journal), journal.claim)
-
+                left.append(journal)
         self._count_open(seen)
+        # Side by side: all that a dead one had is taken before our own next beat is late.
+        gate = asyncio.Semaphore(TAKEN_AT_ONCE)
+        await asyncio.gather(*(self._take(journal, gate) for journal in left))
 
     def _count_open(self, journals: list[Journal]) -> None:
         """Show what is open in the whole cluster, whoever works on it."""
@@ -121,15 +144,18 @@ class Claims:
             max(((now - since).total_seconds() for since in owed), default=0)
         )
 
-    async def _take(self, ref: Ref, from_: str) -> None:
+    async def _take(self, left: Journal, gate: asyncio.Semaphore) -> None:
+        ref, from_ = ref_of(left), left.claim
+
         def change(journal: Journal) -> Journal | None:
             if journal.claim != from_ or not journal.busy:
                 return None
             return replace(journal, claim=self._setup.replica)
 
         try:
-            journal = await self._memory.amend(ref, change)
-        except (Conflict, Broken) as error:
+            async with gate:
+                journal = await self._memory.amend(ref, change)
+        except (TryAgain, Broken) as error:
             self._setup.log.warning("claim_not_taken", target=str(ref), error=str(error)[:200])
             return
         if journal.claim == self._setup.replica:
@@ -149,5 +175,5 @@ class Claims:
         return journal.claim != self._setup.replica
 
     async def leave(self) -> None:
-        """Say that we go: the others need not wait for our silence."""
+        """Take our beat away; what we had claimed was given up before."""
         await self._setup.cluster.beat(BEATS, self._setup.replica, None)

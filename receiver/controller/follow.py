@@ -4,9 +4,11 @@ import asyncio
 from typing import Protocol
 
 from receiver import rollout as ro
+from receiver.controller import proof
 from receiver.controller.memory import Memory
+from receiver.controller.ports import Finding, Subject
 from receiver.controller.setup import Ref, Setup
-from receiver.journal import Applied, Incident, Journal, Phase
+from receiver.journal import Applied, Episode, Incident, Journal, Phase
 from receiver.reasons import Reason
 from receiver.rollout import Progressing, Rollout
 
@@ -51,8 +53,10 @@ class Follower:
                 try:
                     async with asyncio.timeout(setup.timing.poll):
                         event = await anext(events)
-                except (TimeoutError, StopAsyncIteration):
+                except TimeoutError:
                     return 0  # look again: a watch can be silent for the wrong reason
+                except StopAsyncIteration:
+                    return setup.timing.retry_first  # it may end at once, every time
                 if await self._judge(ref, incident, applied, event):
                     return 0
 
@@ -111,27 +115,47 @@ class Follower:
     # --- verify
 
     async def verify(self, ref: Ref, journal: Journal, incident: Incident) -> float:
-        """See whether the alerts that asked for the rollback have resolved since."""
+        """See whether the rollback helped: see `proof` for what counts as that."""
         setup = self._setup
-        within = setup.policy.verify_within.total_seconds()
-        running = self._running(incident)
+        within = setup.policy.verify_within
+        left = within.total_seconds() - self._running(incident)
+        asked = proof.asked_for(journal, incident)
         obj = await setup.cluster.deployment(ref.namespace, ref.deployment)
         rollout = None if obj is None else ro.read(obj, ())
         if rollout is None or rollout.uid != incident.uid or incident.to is None:
             return await self._verified(ref, incident, Phase.GONE, "the Deployment is gone")
-        asked = journal.episodes_of(incident.uid, incident.bad.code)
-        firing = [e for e in asked if e.firing]
-        if not firing:
-            text = f"{len(asked)} alerts resolved" if asked else "no alert had asked for it"
-            return await self._verified(ref, incident, Phase.RECOVERED, text)
+        findings = None
+        if setup.prometheus is not None:
+            # It cannot be well while an alert fires: then nobody is asked until the time is up.
+            due = left <= 0 or not any(e.firing for e in asked)
+            findings = await self._ask(ref, rollout, asked) if due else {}
+            # An alert may have come while we asked.
+            newest = (await self._memory.read(ref)).journal if findings else journal
+            asked = proof.asked_for(newest, incident)
+        if (outcome := proof.well(asked, findings)) is not None:
+            return await self._verified(ref, incident, outcome.phase, outcome.detail)
         if rollout.code != incident.to.code:
             text = changed_by_others(rollout)
             return await self._verified(ref, incident, Phase.SUPERSEDED, text)
-        if running >= within:
-            names = ", ".join(sorted({e.alertname for e in firing}))
-            text = f"still firing {within:.0f} s after the rollout was complete: {names}"
-            return await self._verified(ref, incident, Phase.DID_NOT_HELP, text[:300])
-        return min(within - running, setup.timing.poll)
+        if left <= 0:
+            outcome = proof.unwell(asked, findings, within)
+            return await self._verified(ref, incident, outcome.phase, outcome.detail)
+        return min(left, setup.timing.poll)
+
+    async def _ask(
+        self, ref: Ref, rollout: Rollout, asked: tuple[Episode, ...]
+    ) -> dict[str, Finding]:
+        """Ask Prometheus about each alert that asked for the rollback."""
+        prometheus, names = self._setup.prometheus, proof.names_of(asked)
+        if prometheus is None:
+            return {}
+        subject = Subject(namespace=ref.namespace, deployment=ref.deployment, track=rollout.track)
+        found = await asyncio.gather(*(prometheus.ask(name, subject) for name in names))
+        for name, finding in zip(names, found, strict=True):
+            self._setup.log.debug(
+                "expression_asked", target=str(ref), alert=name, condition=finding.condition
+            )
+        return dict(zip(names, found, strict=True))
 
     async def _verified(self, ref: Ref, incident: Incident, phase: Phase, detail: str) -> float:
         seconds = self._running(incident)

@@ -4,10 +4,13 @@ import asyncio
 from dataclasses import dataclass
 
 from receiver import rollout as ro
+from receiver.controller.guards import LEDGER, Guards
 from receiver.controller.memory import Entry, Memory
 from receiver.controller.setup import SWITCH, Ref, Setup
+from receiver.controller.soak import noticed
 from receiver.decisions import Look
-from receiver.errors import Broken, TryAgain
+from receiver.errors import Broken, StateUnreadable, TryAgain
+from receiver.ledger import Ledger
 from receiver.rollout import Rollout
 
 STOP = "stop"
@@ -21,19 +24,33 @@ class Seen:
     entry: Entry
 
 
-async def look(setup: Setup, memory: Memory, ref: Ref) -> Seen:
-    """Read the Deployment with its ReplicaSets, the journal and the switch side by side."""
-    rollout, entry, stopped = await asyncio.gather(
-        rollout_of(setup, ref), memory.read(ref), why_stopped(setup)
+async def look(setup: Setup, memory: Memory, guards: Guards, ref: Ref) -> Seen:
+    """Read the Deployment with its ReplicaSets, the journal, the switch and the ledger at once."""
+    rollout, entry, stopped, ledger = await asyncio.gather(
+        rollout_of(setup, ref), memory.read(ref), why_stopped(setup), _ledger(guards)
     )
+    if isinstance(ledger, str):
+        stopped, ledger = stopped or ledger, Ledger()
+    now, journal = setup.clock.now(), entry.journal
+    if rollout is not None:
+        journal = noticed(journal, rollout, setup.policy.verify_after, now)
     seen = Look(
         rollout=rollout,
-        journal=entry.journal,
+        journal=journal,
         policy=setup.policy,
-        now=setup.clock.now(),
+        now=now,
         stopped=stopped,
+        ledger=ledger,
     )
     return Seen(look=seen, entry=entry)
+
+
+async def _ledger(guards: Guards) -> Ledger | str:
+    """Read the ledger, or say why it is as if the switch were set: nobody knows what was done."""
+    try:
+        return await guards.read()
+    except StateUnreadable as error:
+        return f"the ConfigMap {LEDGER} cannot be used: {error}"
 
 
 async def rollout_of(setup: Setup, ref: Ref) -> Rollout | None:
@@ -46,6 +63,9 @@ async def rollout_of(setup: Setup, ref: Ref) -> Rollout | None:
 
 async def why_stopped(setup: Setup) -> str:
     """Return why automation is stopped, "" when it is not. Uncertain means stopped."""
+    if setup.stopped:
+        setup.metrics.stopped.set(1)
+        return setup.stopped
     try:
         switch = await setup.cluster.read_state(SWITCH)
     except (TryAgain, Broken):

@@ -48,7 +48,7 @@ class Manual:
         for _ in range(TRIES):
             try:
                 async with self._memory.lock(ref):
-                    seen = await look(setup, self._memory, ref)
+                    seen = await look(setup, self._memory, self._work.guards, ref)
                     found = await self._decide(ref, seen, wish, person)
                 break
             except Conflict:

@@ -223,3 +223,42 @@ class Outbox(Protocol):
     async def close(self) -> None:
         """Close the connections."""
         ...
+
+
+class Condition(StrEnum):
+    """What the expression of an alert says right now. Only `FALSE` is proof of anything good."""
+
+    TRUE = "true"
+    FALSE = "false"  # with data present
+    NO_DATA = "no_data"  # empty, and so are its sides
+    UNKNOWN = "unknown"  # nobody can tell false from no data, or there is no such rule
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What Prometheus said of one alert. `text` is bounded, and holds untrusted parts."""
+
+    condition: Condition
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Whose alert it is, so that nobody else's series count. `track` "": any."""
+
+    namespace: str
+    deployment: str
+    track: str = ""
+
+
+class Prometheus(Protocol):
+    """The Prometheus that evaluates the rules."""
+
+    async def ask(self, alertname: str, subject: Subject) -> Finding:
+        """Return what the expression of an alert says now. Has a deadline; raises nothing."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections."""
+        ...

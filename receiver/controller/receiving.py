@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from receiver import alerts as al
@@ -18,7 +18,7 @@ from receiver.controller.routing import Routed, route
 from receiver.controller.setup import OWN, Ref, Setup
 from receiver.controller.work import Work
 from receiver.decisions import Decision
-from receiver.errors import Conflict, Forbidden, StateUnreadable, TryAgain
+from receiver.errors import Conflict, Forbidden, ReceiverError, StateUnreadable, TryAgain
 from receiver.journal import Journal, Phase
 from receiver.reasons import Reason
 from receiver.rollout import ENABLED, Rollout
@@ -53,7 +53,11 @@ class Receiving:
             async with gate:
                 return await self._route(alert, sender)
 
-        found = await asyncio.gather(*(routed(alert) for alert in payload.alerts))
+        try:
+            found = await asyncio.gather(*(routed(alert) for alert in payload.alerts))
+        except Exception as error:
+            self._note(payload.alerts, error, dry_run=dry_run)
+            raise
         if not dry_run and any(item.reason is Reason.WATCHDOG for item in found):
             self._claims.heartbeat()
         targets: defaultdict[Ref, list[int]] = defaultdict(list)
@@ -70,6 +74,9 @@ class Receiving:
             *(at(ref, [found[i] for i in indexes]) for ref, indexes in targets.items()),
             return_exceptions=True,
         )
+        for indexes, part in zip(targets.values(), parts, strict=True):
+            failure = part if isinstance(part, BaseException) else None
+            self._note([found[i].alert for i in indexes], failure, dry_run=dry_run)
         failed = [part for part in parts if isinstance(part, BaseException)]
         if failed:
             raise next((e for e in failed if not isinstance(e, TryAgain)), failed[0])
@@ -80,6 +87,22 @@ class Receiving:
             for answer in answers.values():
                 self._setup.metrics.decisions_total.labels(answer.reason.value).inc()
         return tuple(answers[index] for index in range(len(found)))
+
+    def _note(
+        self, alerts: Iterable[Alert], failure: BaseException | None, *, dry_run: bool
+    ) -> None:
+        """Remember what could not be decided, forget what is: in the end people are called."""
+        alarm = self._work.alarm
+        for alert in alerts if not dry_run else ():
+            key = f"{alert.fingerprint}/{alert.starts_at.isoformat()}"
+            if failure is None or not alert.firing:
+                alarm.settled(key)
+                continue
+            names = (alert.labels.get(label, "") for label in ("namespace", "deployment"))
+            where = "/".join(name for name in names if name)
+            what = al.text(f"{alert.name} of {where}" if where else alert.name, 200)
+            known = isinstance(failure, ReceiverError)
+            alarm.stuck(key, what, str(failure) if known else type(failure).__name__)
 
     async def _route(self, alert: Alert, sender: Sender) -> Routed:
         try:
@@ -124,9 +147,11 @@ class Receiving:
             try:
                 async with self._memory.lock(ref):
                     began = self._setup.clock.monotonic()
-                    seen = await look(self._setup, self._memory, ref)
+                    seen = await look(self._setup, self._memory, self._work.guards, ref)
                     rollout = seen.look.rollout
                     if rollout is not None and rollout.labels.get(ENABLED) == "true":
+                        if not dry_run:
+                            seen = await self._counted(ref, seen, items)
                         answers = await self._remember(ref, seen, rollout, items, dry_run=dry_run)
                         seconds = self._setup.clock.monotonic() - began
                         steps = self._setup.metrics.rollback_duration_seconds
@@ -143,6 +168,21 @@ class Receiving:
                 why = Reason.STATE_UNREADABLE
                 return await self._refused(ref, items, why, str(error)[:300], dry_run=dry_run)
         raise Conflict(f"{ref} is changed by others all the time")
+
+    async def _counted(self, ref: Ref, seen: Seen, items: Sequence[Routed]) -> Seen:
+        """Return a look whose ledger counts this target, if it begins to alert just now.
+
+        It is counted before it is answered, and so before anybody has settled: whoever acts after
+        that sees how many there are.
+        """
+        firing = {e.fingerprint for e in seen.look.journal.episodes if e.firing}
+        if all(i.alert.fingerprint in firing or not i.alert.firing for i in items):
+            return seen
+        try:
+            ledger = await self._work.guards.began(ref)
+        except StateUnreadable:
+            return seen  # the look says so, too: it is as if the switch were set
+        return replace(seen, look=replace(seen.look, ledger=ledger))
 
     async def _remember(
         self, ref: Ref, seen: Seen, rollout: Rollout, items: Sequence[Routed], *, dry_run: bool

@@ -10,15 +10,16 @@ from datetime import datetime
 
 from receiver import rollout as ro
 from receiver.controller.follow import Follower
+from receiver.controller.guards import Guards
 from receiver.controller.look import Seen, look, rollout_of, why_stopped
 from receiver.controller.memory import Memory
 from receiver.controller.ports import Happening
 from receiver.controller.remember import decide_deferred, mark
 from receiver.controller.setup import Ref, Setup
 from receiver.decisions import Verdict, decide_again
-from receiver.errors import Conflict, Denied, Forbidden, Rejected, Unavailable
+from receiver.errors import Broken, Conflict, Denied, Forbidden, Rejected, TryAgain, Unavailable
 from receiver.journal import Applied, Incident, Intent, Journal, Phase
-from receiver.reasons import Reason, Severity
+from receiver.reasons import TOLD_TOGETHER, Reason, Severity
 from receiver.rollout import Rollout
 
 RACES = 5
@@ -27,9 +28,10 @@ RACES = 5
 class Reconciler:
     """Does the next step of a target that this replica has claimed."""
 
-    def __init__(self, setup: Setup, memory: Memory) -> None:
+    def __init__(self, setup: Setup, memory: Memory, guards: Guards) -> None:
         self._setup = setup
         self._memory = memory
+        self._guards = guards
         self._races: dict[str, int] = {}
         self._follower = Follower(setup, memory, self.end)
 
@@ -63,16 +65,20 @@ class Reconciler:
         return await self._follower.verify(ref, journal, incident)
 
     def _unsettled(self, incident: Incident) -> float:
-        """Return the seconds left to settle; a wall clock that is off cannot make it longer."""
+        """Return the seconds left to settle.
+
+        An incident of the future was opened by a clock that is ahead: nobody knows when, and it
+        has had its time if anybody had.
+        """
         if incident.actor:
             return 0
         settle = self._setup.policy.settle
         left = settle - (self._setup.clock.now() - incident.opened_at)
-        return min(left, settle).total_seconds()
+        return left.total_seconds() if left <= settle else 0
 
     async def _decide_deferred(self, ref: Ref) -> None:
         async with self._memory.lock(ref):
-            seen = await look(self._setup, self._memory, ref)
+            seen = await look(self._setup, self._memory, self._guards, ref)
             rollout = seen.look.rollout
             if rollout is None:
                 journal = _without_due(seen.look.journal)
@@ -86,7 +92,7 @@ class Reconciler:
         """Decide again, write the intent, read the switch, send the one patch."""
         setup = self._setup
         async with self._memory.lock(ref):
-            seen = await look(setup, self._memory, ref)
+            seen = await look(setup, self._memory, self._guards, ref)
             fresh = seen.look.journal.incident(incident.id)
             if fresh is None or fresh.phase is not Phase.SETTLING or self._lost(seen):
                 return 0
@@ -100,6 +106,9 @@ class Reconciler:
                 return 0
             if not await self._still_there(rollout, verdict.to):
                 return setup.timing.retry_first
+            if (one_too_many := await self._reserve(fresh, rollout)) is not None:
+                await self._end_as(ref, seen, fresh, one_too_many)
+                return 0
             intent = Intent(
                 id=setup.ids(),
                 to=mark(verdict.to),
@@ -112,6 +121,29 @@ class Reconciler:
             journal = seen.look.journal.with_incident(applying)
             await self._memory.write(ref, journal, seen.entry)
         return await self._send(ref, applying, intent, rollout, verdict.to)
+
+    async def _reserve(self, incident: Incident, rollout: Rollout) -> Verdict | None:
+        """Reserve a rollback before its intent is written; a person's needs none."""
+        if incident.actor:
+            return None
+        refused = await self._guards.reserve(incident.id, rollout)
+        if refused is None:
+            return None
+        return Verdict(phase=Phase.REFUSED, reason=refused.reason, detail=refused.detail)
+
+    async def _give_back(self, ended: Incident) -> None:
+        """Give back what was reserved for an incident that came to nothing; best effort.
+
+        What is not given back holds us back for the span of the limit: the safe side.
+        """
+        if ended.actor or ended.left:
+            return
+        try:
+            await self._guards.release(ended.id)
+        except (TryAgain, Broken) as error:
+            self._setup.log.warning(
+                "reservation_not_released", incident=ended.id, error=str(error)[:200]
+            )
 
     def _lost(self, seen: Seen) -> bool:
         return seen.look.journal.claim != self._setup.replica
@@ -251,10 +283,15 @@ class Reconciler:
         journal = self._told(seen.look.journal, ended)
         await self._memory.write(ref, journal, seen.entry)
         self._log_end(ref, ended)
+        await self._give_back(ended)
 
     def _told(self, journal: Journal, incident: Incident) -> Journal:
-        """Return a journal with an incident as it is now, which its sinks are owed."""
-        sinks = self._setup.outbox.routes(incident.severity)
+        """Return a journal with an incident as it is now, which its sinks are owed.
+
+        What the breaker refuses is told for all targets at once.
+        """
+        together = incident.reason in TOLD_TOGETHER
+        sinks = () if together else self._setup.outbox.routes(incident.severity)
         return journal.with_incident(incident).owe(incident.id, sinks, self._setup.clock.now())
 
     def _log_end(self, ref: Ref, ended: Incident) -> None:
@@ -283,6 +320,7 @@ class Reconciler:
         ended = _louder(ended)
         if await self._change(ref, incident, lambda _: ended, tell=True):
             self._log_end(ref, ended)
+            await self._give_back(ended)
             await emit(self._setup, ref, ended, "Ended", note_of(ended), warning=_bad_end(ended))
 
     async def _change(

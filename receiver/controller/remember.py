@@ -10,8 +10,8 @@ from receiver import alerts as al
 from receiver.alerts import Alert
 from receiver.controller.answers import Action, Answer
 from receiver.decisions import FINAL, Case, Decision, Look, binding, decide
-from receiver.journal import SUSPECT_FOR, Episode, Incident, Journal, Mark, Notice, Phase
-from receiver.reasons import Reason, Severity, about, louder
+from receiver.journal import SUSPECT_FOR, Episode, Incident, Journal, Mark, Notice, Phase, Rehearsal
+from receiver.reasons import TOLD_TOGETHER, Reason, Severity, about, louder
 from receiver.rollout import Revision, Rollout, listed
 
 Routes = Callable[[str], tuple[str, ...]]
@@ -102,6 +102,13 @@ def close(journal: Journal, alert: Alert, now: datetime) -> Journal:
     for episode in found:
         if episode.firing and episode.starts_at <= ended:
             journal = journal.with_episode(replace(episode, ends_at=ended, due=None))
+    rehearsals = tuple(
+        replace(r, ended_at=ended)
+        if r.fingerprint == alert.fingerprint and r.ended_at is None and r.starts_at <= ended
+        else r
+        for r in journal.rehearsals
+    )
+    journal = replace(journal, rehearsals=rehearsals)
     if not any(e.starts_at == alert.starts_at for e in found):
         tombstone = _episode(alert, trouble_at=alert.starts_at, now=now)
         journal = journal.with_episode(replace(tombstone, ends_at=ended))
@@ -146,9 +153,20 @@ def _judge(
         policy=look.policy,
         now=look.now,
         stopped=look.stopped,
+        ledger=look.ledger,
         fresh=fresh,
     )
     decision = decide(case)
+    if decision.reason is Reason.SHADOW:
+        rehearsal = Rehearsal(
+            alertname=episode.alertname,
+            fingerprint=episode.fingerprint,
+            starts_at=episode.starts_at,
+            uid=episode.uid,
+            code=episode.code,
+            at=look.now,
+        )
+        journal = journal.rehearsed(rehearsal)
     again = decision.reason is Reason.ALREADY_HANDLED and episode.reason in FINAL
     reason = episode.reason if again else decision.reason
     episode = replace(episode, reason=reason, due=decision.due)
@@ -162,7 +180,8 @@ def _judge(
         incident = _incident(look, rollout.uid, rollout.current, episode, decision)
         incident = incident.enter(Phase.REFUSED, look.now, reason=decision.reason)
         journal = journal.with_incident(incident)
-        sinks = routes(incident.severity)
+        # What the breaker refuses is told for all targets at once (`controller.guards`).
+        sinks = () if decision.reason in TOLD_TOGETHER else routes(incident.severity)
         return journal.owe(incident.id, sinks, look.now), decision, incident.id
     journal = tell_refusal(replace(look, journal=journal), rollout, episode, decision, routes)
     return journal, decision, _incident_named(journal, decision)

@@ -19,10 +19,11 @@ from receiver.controller.answers import (
 )
 from receiver.controller.look import STOP, rollout_of, why_stopped
 from receiver.controller.manual import Manual
-from receiver.controller.memory import Memory, ref_of
+from receiver.controller.memory import Memory, name_of, ref_of
 from receiver.controller.ports import State
 from receiver.controller.receiving import Receiving
-from receiver.controller.setup import JOURNALS, SWITCH, Ref, Setup
+from receiver.controller.scorecard import Played, scorecard
+from receiver.controller.setup import JOURNALS, KIND_LABEL, SWITCH, Ref, Setup
 from receiver.controller.work import Work
 from receiver.errors import Rejected, StateUnreadable
 from receiver.journal import Journal, Pause
@@ -118,6 +119,26 @@ class Controller:
                 return views.of_incident(found, journal)
         return None
 
+    async def states(self, target: str | None) -> dict[str, str]:
+        """Return what is stored, by the name of its ConfigMap: of one target, or all of it."""
+        found = await self._setup.cluster.list_states(labels=KIND_LABEL)
+        if target is not None:
+            wanted = name_of(Ref(*target.split("/")))
+            found = [state for state in found if state.name == wanted]
+        return {state.name: "\n".join(state.data.values()) for state in found}
+
+    async def scorecard(self, namespaces: tuple[str, ...]) -> list[Json]:
+        """Return what shadow mode would have done, for each alert name."""
+        asked = namespaces or self._setup.namespaces
+        played = []
+        for journal in await self._journals():
+            if not journal.rehearsals or (asked and journal.namespace not in asked):
+                continue
+            rollout = await rollout_of(self._setup, ref_of(journal))
+            left = ro.left_by_undo(rollout) if rollout is not None else frozenset()
+            played.append(Played(journal=journal, left=left))
+        return scorecard(played)
+
     async def _journals(self) -> list[Journal]:
         journals = []
         for state in await self._setup.cluster.list_states(labels=JOURNALS):
@@ -145,6 +166,23 @@ class Controller:
         """Release the kill switch."""
         self._setup.log.info("switch_released", person=person.name)
         return await self._switch(None)
+
+    async def breaker(self) -> Json:
+        """Return the breaker: `{open, since, count, targets}`."""
+        ledger, now = await self._work.guards.read(), self._setup.clock.now()
+        opening = ledger.opening if ledger.is_open(now, self._setup.policy.breaker) else None
+        return {
+            "open": opening is not None,
+            "since": opening.at.isoformat() if opening else None,
+            "count": opening.count if opening else 0,
+            "targets": list(opening.targets) if opening else [],
+        }
+
+    async def close_breaker(self, person: Person) -> Json:
+        """Close the breaker; what it refused stays refused."""
+        self._setup.log.info("breaker_closed", person=person.name)
+        await self._work.guards.close_breaker()
+        return await self.breaker()
 
     async def _switch(self, text: str | None) -> Json:
         cluster = self._setup.cluster
@@ -207,11 +245,10 @@ class Controller:
 
     def _monitoring(self) -> str:
         """Return whether alerts still reach us: known only where the Watchdog is routed to us."""
-        heard = self._work.claims.watchdog_at
-        if heard is None:
+        silent = self._work.claims.silent
+        if silent is None:
             return "connected" if self._receiving.heard_at is not None else "not_heard_yet"
-        silence = self._setup.clock.monotonic() - heard
-        return "silent" if silence >= self._setup.silent_after else "connected"
+        return "silent" if silent else "connected"
 
     def readiness(self) -> Readiness:
         """Return whether to send us work. One namespace without a right is shown, no more."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from receiver.alerts import TargetLabels
 from receiver.clock import Clock
-from receiver.controller.ports import Cluster, Outbox
+from receiver.controller.ports import Cluster, Outbox, Prometheus
 from receiver.decisions import Policy
 from receiver.telemetry import Metrics
 
@@ -52,7 +52,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """The world of one replica. `replica` is its name, new with every start."""
+    """The world of one replica. `replica` is its name, new with every start.
+
+    `stopped`: why the environment holds automation back, "" when it does not.
+    """
 
     replica: str
     cluster: Cluster
@@ -69,4 +72,6 @@ class Setup:
     state_namespace: str = "rollback-receiver"
     watchdog: str = "Watchdog"
     silent_after: float = 300.0
+    stopped: str = ""
     timing: Timing = Timing()
+    prometheus: Prometheus | None = None

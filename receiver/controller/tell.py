@@ -4,8 +4,9 @@ One sender for each target and sink, so that no sink waits for another and none 
 """
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from receiver.controller.memory import Memory
@@ -18,6 +19,11 @@ from receiver.messages import Story
 
 # A sink that refuses us is asked again, seldom: a person may have mended the secret.
 UNAUTHORIZED_AGAIN = timedelta(seconds=60)
+# Seconds that a message on its way has when we end: whoever goes on cannot know of its answer.
+LAST_ANSWERS = 3.0
+# The good ends of what a sink may have been told the bad beginning of.
+CLOSING = frozenset({"recovered", "resolved"})
+MAYBE = "maybe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +34,14 @@ class Due:
     story: Story
 
 
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What a sink took of a subject, which the journal may not say yet: `since` names the debt."""
+
+    since: datetime
+    state: str
+
+
 class Teller:
     """Sends what the journals owe."""
 
@@ -35,50 +49,71 @@ class Teller:
         self._setup = setup
         self._memory = memory
         self._senders: dict[tuple[Ref, str], asyncio.Task[None]] = {}
+        self._on_its_way: set[tuple[Ref, str]] = set()
+        self._ending = False
 
     def ensure(self, ref: Ref, journal: Journal) -> None:
         """See to it that every sink which is owed something has a sender."""
-        for sink in {owed.sink for owed in journal.owed}:
-            if (ref, sink) not in self._senders:
+        for sink in dict.fromkeys(owed.sink for owed in journal.owed):
+            before = self._senders.get((ref, sink))
+            if (before is None or before.done()) and not self._ending:
                 task = asyncio.create_task(self._send_all(ref, sink), name=f"tell {sink} of {ref}")
                 self._senders[ref, sink] = task
                 task.add_done_callback(partial(self._done, ref, sink))
 
-    def _done(self, ref: Ref, sink: str, _: asyncio.Task[None]) -> None:
-        self._senders.pop((ref, sink), None)
+    def _done(self, ref: Ref, sink: str, task: asyncio.Task[None]) -> None:
+        if self._senders.get((ref, sink)) is task:
+            del self._senders[ref, sink]
 
-    async def close(self) -> None:
-        """Stop sending; what is owed stays owed."""
-        tasks = list(self._senders.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    def close(self) -> None:
+        """Begin to send nothing more: what is owed stays owed, what is on its way may arrive."""
+        self._ending = True
+        for key, task in self._senders.items():
+            if key not in self._on_its_way:
+                task.cancel()
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """Return whom something is told of just now."""
+        return tuple(dict.fromkeys(ref for ref, _ in self._senders))
+
+    async def closed(self, ref: Ref) -> None:
+        """Return when nothing about a target is on its way any more, which takes not long."""
+        tasks = [task for (of, _), task in self._senders.items() if of == ref]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_ANSWERS):
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _send_all(self, ref: Ref, sink: str) -> None:
         timing = self._setup.timing
+        accepted: dict[str, Accepted] = {}
         while True:
             count = self._memory.count(ref)
             try:
-                wait = await self._send_next(ref, sink)
+                wait = await self._send_next(ref, sink, accepted)
             except (TryAgain, Broken) as error:
                 self._setup.log.warning("notice_not_noted", sink=sink, error=str(error)[:200])
                 wait = timing.retry_most
-            if wait is None:
+            if wait is None or self._ending:
                 return
             await self._memory.news(ref, count, wait)
 
-    async def _send_next(self, ref: Ref, sink: str) -> float | None:
+    async def _send_next(self, ref: Ref, sink: str, accepted: dict[str, Accepted]) -> float | None:
         """Send the most urgent notice; return how long to wait, None when nothing is left."""
-        due = await self._due(ref, sink)
+        due = await self._due(ref, sink, accepted)
         if isinstance(due, Due) and await self._setup.outbox.turn(sink):
             # What is told is what holds now, not what held when the wait began.
-            due = await self._due(ref, sink)
+            due = await self._due(ref, sink, accepted)
         if not isinstance(due, Due):
             return due
-        await self._deliver(ref, due.owed, due.story)
+        self._on_its_way.add((ref, sink))
+        try:
+            await self._deliver(ref, due.owed, due.story, accepted)
+        finally:
+            self._on_its_way.discard((ref, sink))
         return 0
 
-    async def _due(self, ref: Ref, sink: str) -> Due | float | None:
+    async def _due(self, ref: Ref, sink: str, accepted: dict[str, Accepted]) -> Due | float | None:
         """Return the most urgent notice, how long to wait for one, or None: nothing is left."""
         setup = self._setup
         known = self._memory.known(ref)
@@ -89,18 +124,29 @@ class Teller:
         if not owed or journal.claim != setup.replica:
             return None
         next_ = min(owed, key=lambda o: (o.not_before or o.since, o.since))
+        before = accepted.get(next_.subject)
+        if before is not None and before.since == next_.since:
+            # The sink has heard it, and only the journal could not be written.
+            await self._tick(ref, next_, before.state)
+            del accepted[next_.subject]
+            return 0
         now = setup.clock.now()
         if next_.not_before is not None and next_.not_before > now:
             wait = (next_.not_before - now).total_seconds()
             return min(wait, setup.timing.retry_most)
         story = story_of(journal, next_.subject, setup.cluster_name, setup.policy.verify_within)
-        told = journal.told_state(next_.subject, sink)
+        told = before.state if before else journal.told_state(next_.subject, sink)
+        if story is not None and story.state in CLOSING and told is None:
+            # A replica that died may have opened an alert there and not have noted it.
+            told = MAYBE
         if story is None or not setup.outbox.speaks_of(sink, story, told):
-            await self._amend_tick(ref, next_, None)
+            await self._tick(ref, next_, None)
             return 0
         return Due(owed=next_, story=story)
 
-    async def _deliver(self, ref: Ref, owed: Owed, story: Story) -> None:
+    async def _deliver(
+        self, ref: Ref, owed: Owed, story: Story, accepted: dict[str, Accepted]
+    ) -> None:
         setup, now = self._setup, self._setup.clock.now()
         receipt = await setup.outbox.deliver(owed.sink, story)
         delivery = receipt.delivery
@@ -109,12 +155,15 @@ class Teller:
         )
         if delivery is Delivery.DELIVERED:
             log.info("notice_delivered")
-            await self._amend_tick(ref, owed, story.state)
+            accepted[owed.subject] = Accepted(owed.since, story.state)
+            await self._tick(ref, owed, story.state)
+            # From now on the journal says so.
+            del accepted[owed.subject]
             return
         expired = (now - owed.since).total_seconds() > setup.timing.notice_expires
         if delivery in (Delivery.REJECTED, Delivery.GONE) or expired:
             log.error("notice_dropped", detail=receipt.detail)
-            await self._amend_tick(ref, owed, None)
+            await self._tick(ref, owed, None)
             return
         log.warning("notice_postponed", detail=receipt.detail, attempts=owed.attempts)
         if delivery is Delivery.RATE_LIMITED:
@@ -129,6 +178,17 @@ class Teller:
         most = min(timing.notice_most, timing.notice_first * 2 ** min(owed.attempts, 20))
         return timedelta(seconds=self._setup.rng.uniform(timing.notice_first / 2, most))
 
-    async def _amend_tick(self, ref: Ref, owed: Owed, state: str | None) -> None:
+    async def _tick(self, ref: Ref, owed: Owed, state: str | None) -> None:
+        """Note that a debt is met, unless another replica works on it now and has met it.
+
+        What that one has told since is newer than what we told before we slept.
+        """
         now = self._setup.clock.now()
-        await self._memory.amend(ref, lambda journal: journal.tick(owed, state, now))
+
+        def change(journal: Journal) -> Journal | None:
+            debt = (owed.subject, owed.sink, owed.since)
+            left = any((o.subject, o.sink, o.since) == debt for o in journal.owed)
+            ours = journal.claim == self._setup.replica
+            return journal.tick(owed, state, now) if left or ours else None
+
+        await self._memory.amend(ref, change)

@@ -54,6 +54,7 @@ def _revision(revision: Revision, rollout: Rollout, journal: Journal, now: datet
             ("current", rollout.current is not None and revision.uid == rollout.current.uid),
             ("quarantined", revision.code in quarantined(rollout, journal)),
             ("suspect", revision.code in suspects),
+            ("verified", revision.code in journal.soaked(rollout.uid)),
             ("same_code_as_current", revision.code == rollout.code),
             ("reactivated", bool(revision.history)),
         )

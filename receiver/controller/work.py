@@ -1,17 +1,21 @@
 """The tasks of this replica: one worker for each target it has claimed, and the steady beat."""
 
 import asyncio
-from collections.abc import Mapping  # noqa: TC003 - as everywhere here
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
 
+from receiver.controller.alarm import Alarm
 from receiver.controller.claims import Claims
+from receiver.controller.guards import Guards, silence, told
 from receiver.controller.memory import Memory
 from receiver.controller.reconcile import Reconciler
-from receiver.controller.setup import Ref, Setup
+from receiver.controller.setup import OWN, Ref, Setup
 from receiver.controller.tell import Teller
 from receiver.errors import Broken, TryAgain
 from receiver.journal import Journal
 
 SHORTEST = 0.01
+RELEASED_AT_ONCE = 16
 
 
 class Work:
@@ -20,32 +24,77 @@ class Work:
     def __init__(self, setup: Setup, memory: Memory) -> None:
         self._setup = setup
         self._memory = memory
-        self._reconciler = Reconciler(setup, memory)
+        self.guards = Guards(setup)
+        self.alarm = Alarm(setup)
+        self._reconciler = Reconciler(setup, memory, self.guards)
         self._teller = Teller(setup, memory)
         self._workers: dict[Ref, asyncio.Task[None]] = {}
         self.claims = Claims(setup, memory, self.start)
         self.beaten_at: float | None = None
+        self._beaten = asyncio.Event()
         self.denied: Mapping[str, tuple[str, ...]] | None = None
         self._rights_at: float | None = None
+        # At first as if it had been: another replica may have told of it, and died.
+        self._told: tuple[bool, bool | None] | None = None
 
     async def run(self) -> None:
         """Beat and sweep for ever: what a dead replica left is found here."""
+        async with asyncio.TaskGroup() as group:
+            # The beat is alone: whatever is slow, nobody shall think that we are dead.
+            group.create_task(self._beats(), name="beats")
+            group.create_task(self._sweeps(), name="sweeps")
+
+    async def _beats(self) -> None:
+        while True:
+            await self._try(self._beat)
+            self._beaten.set()
+            await self._setup.clock.sleep(self._setup.timing.beat)
+
+    async def _sweeps(self) -> None:
         setup = self._setup
         while True:
-            # Each on its own: whoever may not beat must still learn which right is missing.
-            for step in (self._beat, self.claims.sweep, self._check_rights):
-                try:
-                    await step()
-                except (TryAgain, Broken) as error:
-                    setup.log.warning("beat_failed", step=step.__name__, error=str(error)[:200])
-                except Exception:
-                    setup.log.exception("beat_broken")
+            # Right after a beat: what that heard is what a sweep goes by.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(setup.timing.beat):
+                    await self._beaten.wait()
+            self._beaten.clear()
+            # Each on its own: whoever may not sweep must still learn which right is missing.
+            for step in (self.claims.sweep, self._check_rights, self._tend, self.alarm.check):
+                await self._try(step)
             setup.metrics.targets_in_work.set(len(self._workers))
-            await setup.clock.sleep(setup.timing.beat)
+
+    async def _try(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except (TryAgain, Broken) as error:
+            name = getattr(step, "__name__", "")
+            self._setup.log.warning("beat_failed", step=name, error=str(error)[:200])
+        except Exception:
+            self._setup.log.exception("beat_broken")
 
     async def _beat(self) -> None:
         await self.claims.beat()
         self.beaten_at = self._setup.clock.monotonic()
+
+    async def _tend(self) -> None:
+        """Tell of the breaker, whoever opened or closed it, and know how many targets there are."""
+        setup = self._setup
+        await self.guards.count()
+        ledger, silent = await self.guards.read(), self.claims.silent
+        is_open = ledger.is_open(setup.clock.now(), setup.policy.breaker)
+        setup.metrics.breaker_open.set(is_open)
+        if (is_open, silent) == self._told and not is_open:
+            return
+
+        def change(own: Journal) -> Journal:
+            own = told(own, ledger, setup)
+            # Who has not heard the Watchdog yet has nothing to say of it.
+            own = own if silent is None else silence(own, setup, silent=silent)
+            return self.claims.claimed(own)
+
+        journal = await self._memory.amend(OWN, change)
+        self._told = is_open, silent
+        self.ensure(OWN, journal)
 
     async def _check_rights(self) -> None:
         """Ask now and then what we may not do: a right can be taken away, or given, as we run."""
@@ -87,19 +136,23 @@ class Work:
                     self._teller.ensure(ref, journal)
                     wait = await self._reconciler.step(ref, journal)
                     failures = 0
+                    self.alarm.settled(f"work on {ref}")
                 except (TryAgain, Broken) as error:
                     failures += 1
                     setup.log.warning("step_failed", target=str(ref), error=str(error)[:200])
+                    self.alarm.stuck(f"work on {ref}", str(ref), str(error))
                     wait = self._backoff(failures)
-                except Exception:
+                except Exception as error:
                     failures += 1
                     setup.log.exception("step_broken", target=str(ref))
+                    self.alarm.stuck(f"work on {ref}", str(ref), type(error).__name__)
                     wait = self._backoff(failures)
                 # A rest of a rounding error is no time to wait, nor reason to look at once.
                 await self._memory.news(ref, count, wait and max(wait, SHORTEST))
         finally:
             self._workers.pop(ref, None)
             self._memory.forget(ref)
+            self.alarm.settled(f"work on {ref}")
 
     def _backoff(self, failures: int) -> float:
         timing = self._setup.timing
@@ -111,14 +164,24 @@ class Work:
         tasks = dict(self._workers)
         for task in tasks.values():
             task.cancel()
+        self._teller.close()
+        await self.alarm.close()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
-        await self._teller.close()
-        for ref in tasks:
-            try:
-                await self.claims.release(ref, idle_only=False)
-            except (TryAgain, Broken) as error:
-                self._setup.log.warning("claim_not_released", target=str(ref), error=str(error))
+        gate = asyncio.Semaphore(RELEASED_AT_ONCE)
+        refs = dict.fromkeys((*tasks, *self._teller.refs))
+        await asyncio.gather(*(self._let_go(ref, gate) for ref in refs))
         try:
             await self.claims.leave()
         except (TryAgain, Broken) as error:
             self._setup.log.warning("leave_not_said", error=str(error)[:200])
+
+    async def _let_go(self, ref: Ref, gate: asyncio.Semaphore) -> None:
+        """Give a claim up once nothing about it is on its way: no sink holds up another target."""
+        await self._teller.closed(ref)
+        async with gate:
+            try:
+                await self.claims.release(ref, idle_only=False)
+            except (TryAgain, Broken) as error:
+                self._setup.log.warning(
+                    "claim_not_released", target=str(ref), error=str(error)[:200]
+                )

@@ -120,7 +120,7 @@ def write_config(
     cluster: str = "",
     namespace: str = NAMESPACE,
     state: str = STATE,
-    **policy: str,
+    **policy: Any,
 ) -> Path:
     """Write a configuration with its secrets into a folder; return its path."""
     for name, text in {

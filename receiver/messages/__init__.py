@@ -7,12 +7,29 @@ The same story always makes the same bytes.
 
 from receiver.messages.blocks import slack, slack_plain
 from receiver.messages.events import pagerduty, pagerduty_plain
-from receiver.messages.headlines import HEADLINES, RESOLVING, Headline, headline
+from receiver.messages.headlines import (
+    FAILING,
+    HEADLINES,
+    HEARD_AGAIN,
+    MASS_ALERT,
+    MASS_ALERT_OVER,
+    RESOLVING,
+    SILENT,
+    WORKS_AGAIN,
+    Headline,
+    headline,
+)
 from receiver.messages.story import AlertLine, RevisionLine, Story
 
 __all__ = [
+    "FAILING",
     "HEADLINES",
+    "HEARD_AGAIN",
+    "MASS_ALERT",
+    "MASS_ALERT_OVER",
     "RESOLVING",
+    "SILENT",
+    "WORKS_AGAIN",
     "AlertLine",
     "Headline",
     "RevisionLine",

@@ -18,6 +18,10 @@ class Headline:
     to_do: str = ""
 
 
+MASS_ALERT, MASS_ALERT_OVER = "mass_alert", "mass_alert_over"
+FAILING, WORKS_AGAIN = "failing", "works_again"
+SILENT, HEARD_AGAIN = "silent", "heard_again"
+
 _BY_HAND = "Look at it now, and roll back by hand if it is this release."
 
 HEADLINES: Mapping[str, Headline] = MappingProxyType(
@@ -49,7 +53,7 @@ HEADLINES: Mapping[str, Headline] = MappingProxyType(
         "unconfirmed": Headline(
             "❔",
             "ROLLED BACK, recovery unconfirmed",
-            "The rollback is complete, but the alert vanished without resolving.",
+            "The rollback is complete, but nothing proves that it helped.",
             "See for yourself whether it is well: a silence or a dead Prometheus hides the truth.",
         ),
         "did_not_help": Headline(
@@ -89,11 +93,34 @@ HEADLINES: Mapping[str, Headline] = MappingProxyType(
         ),
         "firing": Headline("🔔", "ALERT", "The alert fires. It asks for no rollback."),
         "resolved": Headline("✅", "RESOLVED", "The alert resolved."),
-        "failing": Headline(
+        FAILING: Headline(
             "🚨",
             "ROLLBACK RECEIVER IS FAILING",
             "Alerts arrive, but nothing can be decided or written down.",
             "Watch the releases by hand until this is mended.",
+        ),
+        WORKS_AGAIN: Headline(
+            "✅",
+            "ROLLBACK RECEIVER works again",
+            "What had been stuck is decided and written down, or asked for no more.",
+        ),
+        SILENT: Headline(
+            "🚨",
+            "MONITORING IS SILENT",
+            "The Watchdog alert no longer arrives: other alerts would not arrive either.",
+            "Look at Prometheus, its rules and Alertmanager now.",
+        ),
+        HEARD_AGAIN: Headline("✅", "MONITORING is heard again", "The Watchdog alert arrives."),
+        MASS_ALERT: Headline(
+            "🚨",
+            "MASS ALERT, nothing is rolled back",
+            "Many targets began to alert at once. What they asked for is refused, and stays so.",
+            "Look for what they share: a database, a node, a network.",
+        ),
+        MASS_ALERT_OVER: Headline(
+            "✅",
+            "MASS ALERT is over",
+            "No further target began to alert. New alerts may be acted upon again.",
         ),
         "shadow": Headline(
             "👻",
@@ -106,7 +133,16 @@ HEADLINES: Mapping[str, Headline] = MappingProxyType(
 
 # What ends well closes the alert at a pager. A superseded incident does not: somebody else changed
 # the Deployment, which does not mean that it is well.
-RESOLVING = frozenset({"recovered", "resolved", "resolved_by_itself"})
+RESOLVING = frozenset(
+    {
+        "recovered",
+        "resolved",
+        "resolved_by_itself",
+        MASS_ALERT_OVER,
+        WORKS_AGAIN,
+        HEARD_AGAIN,
+    }
+)
 
 
 def headline(story: Story) -> Headline:

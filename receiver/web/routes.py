@@ -136,6 +136,11 @@ class Answers:
         namespace, name = str(incident["namespace"]), str(incident.get("deployment", ""))
         return await self._parts.people.may(person, "get", namespace, name)
 
+    async def scorecard(self, _: web.Request, person: Person) -> web.Response:
+        """Show what shadow mode would have done."""
+        namespaces = await self._seen_by(person)
+        return web.json_response({"rules": await self._service.scorecard(namespaces)})
+
     async def pause(self, request: web.Request, person: Person) -> web.Response:
         """Pause the automation of a Deployment."""
         reason = why(await self._small(request))
@@ -165,6 +170,14 @@ class Answers:
     async def start(self, _: web.Request, person: Person) -> web.Response:
         """Release the kill switch."""
         return web.json_response(await self._service.start(person))
+
+    async def breaker(self, _: web.Request, __: Person) -> web.Response:
+        """Show the breaker."""
+        return web.json_response(await self._service.breaker())
+
+    async def close_breaker(self, _: web.Request, person: Person) -> web.Response:
+        """Close the breaker."""
+        return web.json_response(await self._service.close_breaker(person))
 
     async def _small(self, request: web.Request) -> bytes:
         limits = self._parts.limits
@@ -270,7 +283,7 @@ class ForPerson:
 Route: TypeAlias = Open | ForSender | ForPerson
 
 _ONE = "/api/v1/deployments/{namespace}/{name}"
-_STOP = "/api/v1/stop"
+_STOP, _BREAKER = "/api/v1/stop", "/api/v1/breaker"
 
 ROUTES: tuple[Route, ...] = (
     ForSender("POST", "/api/v1/alerts", "Alertmanager's webhook", Answers.alerts),
@@ -298,9 +311,14 @@ ROUTES: tuple[Route, ...] = (
     ),
     ForPerson("GET", "/api/v1/incidents", "what happened", Answers.incidents, "list"),
     ForPerson("GET", "/api/v1/incidents/{id}", "one incident", Answers.incident, "see"),
+    ForPerson(
+        "GET", "/api/v1/scorecard", "what shadow mode would have done", Answers.scorecard, "list"
+    ),
     ForPerson("GET", _STOP, "the kill switch", Answers.stopped, "stop"),
     ForPerson("PUT", _STOP, "stop the automation of all", Answers.stop, "stop", _TOLD),
     ForPerson("DELETE", _STOP, "let it go on", Answers.start, "start"),
+    ForPerson("GET", _BREAKER, "the mass-alert breaker", Answers.breaker, "stop"),
+    ForPerson("DELETE", _BREAKER, "close it", Answers.close_breaker, "start"),
     Open("GET", "/health", "how we are", Answers.health),
     Open("GET", "/ready", "whether to send us work", Answers.ready, (200, 503)),
     Open("GET", "/metrics", "for Prometheus", Answers.metrics),

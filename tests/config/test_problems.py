@@ -65,7 +65,7 @@ policy:
   mode: on
   settle: 10
   rollback_matchers: [[]]
-  budgets: {{}}
+  budget: {{}}
   mode: act
 notify:
   sinks:
@@ -89,7 +89,7 @@ notify:
         "policy.mode (line 9): must be 'shadow' or 'act'",
         "policy.settle (line 10): a duration is written with its unit, such as 90s or 10m",
         EVERYTHING,
-        "policy.budgets (line 12): is no setting",
+        "policy.budget (line 12): is no setting; did you mean budgets?",
         "policy.mode (line 13): is there twice",
         KIND,
         "notify.sinks.eng.url_fil (line 17): is no setting; did you mean url_file?",
@@ -106,9 +106,43 @@ ADDED = [
     ("policy: []", "policy (line 4): must be a mapping: Policy"),
     ("release: {plans: []}", "release (line 4): is no setting"),
     ("contacts: []", "contacts (line 4): is no setting"),
-    ("policy: {freeze: []}", "policy.freeze (line 4): is no setting"),
+    ("policy: {freezes: []}", "policy.freezes (line 4): is no setting; did you mean freeze?"),
+    ("policy: {breaker: {share: 0%}}", "policy.breaker.share (line 4): is a share from 1% to"),
+    ("policy: {breaker: {targets: 0}}", "policy.breaker.targets (line 4): "),
+    (
+        "policy: {budgets: {per_target: [1 per hour]}}",
+        "policy.budgets.per_target[0] (line 4): not a duration: 'hour'",
+    ),
+    (
+        "policy: {budgets: {per_cluster: [3 per 30d]}}",
+        "policy.budgets.per_cluster[0] (line 4): must be within 168h",
+    ),
+    (
+        "policy: {freeze: [{start: '18:00', end: 'late'}]}",
+        "policy.freeze[0] (line 4): start and end are both like 18:30, or both like",
+    ),
+    (
+        "policy: {freeze: [{start: '2026-12-26', end: '2026-12-24'}]}",
+        "policy.freeze[0] (line 4): it ends before it starts",
+    ),
+    (
+        "policy: {freeze: [{start: '08:00', end: '09:00', timezone: Mars/Olympus}]}",
+        "policy.freeze[0].timezone (line 4): is no time zone",
+    ),
+    (
+        "policy: {freeze: [{start: '08:00', end: '09:00', days: [payday]}]}",
+        "policy.freeze[0].days[0] (line 4): ",
+    ),
     ("server: {tls: {cert_file: x}}", "server.tls (line 4): is no setting"),
-    ("prometheus: {url: x}", "prometheus.url (line 4): is no setting"),
+    ("prometheus: {url: x}", "prometheus.url (line 4): is no URL such as http://prom"),
+    ("prometheus: {url: 'ftp://x'}", "prometheus.url (line 4): is no URL such as"),
+    ("prometheus: {url: 'http://a:b@x'}", "prometheus.url (line 4): is no URL such as"),
+    ("prometheus: {url: 'http://x:0'}", "prometheus.url (line 4): is no URL such as"),
+    ("prometheus: {url: 'http://x:y'}", "prometheus.url (line 4): is no URL"),
+    ("prometheus: {url: 'http://x?a=b'}", "prometheus.url (line 4): is no URL such as"),
+    ('prometheus: {url: "http://x/\\a"}', "prometheus.url (line 4): is no URL"),
+    ("prometheus: {token_file: nope}", "prometheus.token_file (line 4): there is no such file"),
+    ("policy: {target: best}", "policy.target (line 4): must be 'previous' or 'verified'"),
     ("server: {port: 70000}", "server.port (line 4): must be less than or equal to 65535"),
     ("server: {port: 1:30}", "server.port (line 4): must be a valid integer"),
     ("server: {port: true}", "server.port (line 4): must be a valid integer"),

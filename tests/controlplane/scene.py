@@ -96,7 +96,7 @@ class Scene(Front):
         }
 
     def quick(
-        self, seed: int = 1, **policy: str
+        self, seed: int = 1, **policy: Any
     ) -> contextlib.AbstractAsyncContextManager[app.Replica]:
         """Run a replica that does not wait long for anything."""
         brief = {"settle": "200ms", "cooldown": "1s", "verify_within": "3s"}

@@ -24,7 +24,9 @@ from receiver.decisions import (
     quarantined,
     why_none,
 )
+from receiver.freeze import Once
 from receiver.journal import Episode, Incident, Journal, Pause, Phase
+from receiver.ledger import Breaker, Budgets, Ledger, Opening, Reservation
 from receiver.reasons import Manual, Reason, about
 from receiver.rollout import Revision, Rollout
 from tests.builders import (
@@ -47,6 +49,15 @@ from tests.builders import (
 )
 
 PAUSE = Pause(by="ann", why="load test", at=at(-30))
+NOTHING = Ledger()
+FREEZE = Once(start=at(-60), end=at(600), why="black friday")
+MASS = Ledger(opening=Opening(at=at(-3), last_at=at(-1), count=7, targets=("shop/api",)))
+SPENT = Ledger().reserve("inc-0", "shop/checkout", at(-50))
+BUSY = Ledger(
+    reservations=tuple(
+        Reservation(incident=f"inc-{n}", target=f"shop/{n}", at=at(-n)) for n in range(3)
+    )
+)
 OTHER = "00000000000000b2"
 
 
@@ -56,6 +67,7 @@ def case(
     episode_: Episode | None = None,
     now: datetime = T0,
     stopped: str = "",
+    ledger: Ledger = NOTHING,
     fresh: bool = True,
     own: str = "",
     more: dict[str, Any] | None = None,
@@ -70,6 +82,7 @@ def case(
         policy=policy(**changes),
         now=now,
         stopped=stopped,
+        ledger=ledger,
         fresh=fresh,
         own=own,
     )
@@ -84,6 +97,11 @@ class Row:
     to: int | None = None
     due: float | None = None
     detail: str | None = None
+
+
+def _under_way(tag: str, to: str) -> Incident:
+    """Return an incident whose patch was sent half a minute ago."""
+    return incident(tag, Phase.FOLLOWING, id_="inc-1", to=to, applied=-0.5)
 
 
 def _left(tag: str = "v3", **changes: Any) -> Incident:
@@ -274,6 +292,18 @@ ROWS: dict[str, Row] = {
     ),
     "a protected Deployment without a word": Row(
         case=case(rollout(annotations={ro.PROTECTED: ""})), reason=Reason.PROTECTED, detail=""
+    ),
+    "a freeze window": Row(
+        case=case(freeze=(FREEZE,)), reason=Reason.FROZEN, detail="black friday"
+    ),
+    "a freeze window that is over": Row(
+        case=case(freeze=(replace(FREEZE, end=T0),)), reason=Reason.ROLLED_BACK, to=2
+    ),
+    "somebody else's template during a rollback": Row(
+        case=case(None, _under_way("v1", to="v2")), reason=Reason.HUMAN_IN_CHARGE, detail="inc-1"
+    ),
+    "our own template during a rollback": Row(
+        case=case(None, _under_way("v2", to="v3")), reason=Reason.COOLDOWN, due=1 / 6
     ),
     # 9
     "a Deployment that is deleted": Row(case=case(rollout(deleting=True)), reason=Reason.DELETING),
@@ -503,6 +533,36 @@ ROWS: dict[str, Row] = {
         reason=Reason.NO_GOOD_REVISION,
         detail="none of 2 other revisions is free of quarantine and alerts",
     ),
+    # 15
+    "an open breaker": Row(
+        case=case(ledger=MASS),
+        reason=Reason.BREAKER_OPEN,
+        detail="7 targets began to alert since 2026-03-02 11:57:00Z",
+    ),
+    "a breaker that has been quiet": Row(
+        case=case(ledger=MASS, breaker=Breaker(quiet=timedelta(seconds=60))),
+        reason=Reason.ROLLED_BACK,
+        to=2,
+    ),
+    "no breaker": Row(case=case(ledger=MASS, breaker=None), reason=Reason.ROLLED_BACK, to=2),
+    "a target that has had its rollback": Row(
+        case=case(ledger=SPENT),
+        reason=Reason.BUDGET_SPENT,
+        detail="this Deployment has had 1 within 60 minutes",
+    ),
+    "a reservation of its own": Row(
+        case=case(ledger=SPENT, own="inc-0"), reason=Reason.ROLLED_BACK, to=2
+    ),
+    "a cluster that has had enough": Row(
+        case=case(ledger=BUSY),
+        reason=Reason.BUDGET_SPENT,
+        detail="the cluster has had 3 within 10 minutes",
+    ),
+    "no budget": Row(
+        case=case(ledger=BUSY, budgets=Budgets(per_target=(), per_cluster=())),
+        reason=Reason.ROLLED_BACK,
+        to=2,
+    ),
     # 16
     "shadow": Row(case=case(mode="shadow"), reason=Reason.SHADOW, to=2),
 }
@@ -522,7 +582,9 @@ def test_the_table_decides(row: Row) -> None:
 
 def test_a_rule_is_asked_in_the_order_of_the_table() -> None:
     numbers = [number for number, _ in TABLE]
-    assert numbers == sorted(numbers) == [3, 5, 7, 7, 8, 9, 9, 10, 11, 12, 12, 13, 14, 16, 17]
+    assert (
+        numbers == sorted(numbers) == [3, 5, 7, 7, 8, 8, 9, 9, 10, 11, 12, 12, 13, 14, 15, 16, 17]
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -533,6 +595,8 @@ class Step:
     raws: tuple[ro.Obj, ...] | None = None
     remembered: Episode | Incident | Pause | None = None
     deployment: tuple[tuple[str, Any], ...] = ()
+    ledger: Ledger | None = None
+    frozen: bool = False
     asked: tuple[tuple[str, Any], ...] = ()
     now: datetime | None = None
     stopped: str = ""
@@ -544,6 +608,8 @@ _COOLING = _left("v1", applied=198, completed=199, entered=199)
 # Each adds a condition of an earlier rule to all those before it.
 STEPS = (
     Step(reason=Reason.SHADOW),
+    Step(reason=Reason.BUDGET_SPENT, ledger=SPENT),
+    Step(reason=Reason.BREAKER_OPEN, ledger=replace(MASS, reservations=SPENT.reservations)),
     Step(reason=Reason.NO_GOOD_REVISION, raws=(three()[2],)),
     Step(
         reason=Reason.SHARED_CAUSE,
@@ -561,6 +627,8 @@ STEPS = (
     ),
     Step(reason=Reason.DEPLOYMENT_PAUSED, deployment=(("spec", {"paused": True}),)),
     Step(reason=Reason.DELETING, deployment=(("deleting", True),)),
+    Step(reason=Reason.HUMAN_IN_CHARGE, remembered=_under_way("v1", to="v2")),
+    Step(reason=Reason.FROZEN, frozen=True),
     Step(reason=Reason.PROTECTED, deployment=(("annotations", {ro.PROTECTED: "no"}),)),
     Step(reason=Reason.PAUSED, remembered=PAUSE),
     Step(reason=Reason.STOPPED, stopped="stop"),
@@ -586,18 +654,25 @@ def test_an_earlier_rule_wins_over_all_later_ones(count: int) -> None:
         episode_=replace(episode(), **dict(pair for step in steps for pair in step.asked)),
         now=next((step.now for step in steps if step.now is not None), T0),
         stopped="".join(step.stopped for step in steps),
+        ledger=next((step.ledger for step in reversed(steps) if step.ledger is not None), NOTHING),
+        freeze=(FREEZE,) if any(step.frozen for step in steps) else (),
         mode="shadow",
     )
     assert decide(judged).reason is steps[-1].reason
 
 
 def test_what_is_final_is_what_a_guard_refuses() -> None:
-    assert {Reason.STOPPED, Reason.PAUSED, Reason.PROTECTED} == FINAL
-    assert [r for r in Reason if Decision(reason=r).final] == [
+    guards = [
         Reason.STOPPED,
         Reason.PAUSED,
         Reason.PROTECTED,
+        Reason.FROZEN,
+        Reason.HUMAN_IN_CHARGE,
+        Reason.BUDGET_SPENT,
+        Reason.BREAKER_OPEN,
     ]
+    assert set(guards) == FINAL
+    assert [r for r in Reason if Decision(reason=r).final] == guards
 
 
 # --- every reason

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,12 +19,14 @@ from receiver.journal import (
     REPLIES_KEPT,
     SUSPECT_FOR,
     TOLD_KEPT,
+    VERSION,
     Incident,
     Journal,
     Notice,
     Owed,
     Pause,
     Phase,
+    Rehearsal,
     Reply,
     Told,
     dump,
@@ -42,20 +45,53 @@ _MOMENT = st.integers(-(10**15), 10**15).map(lambda us: T0 + timedelta(microseco
 def _journals() -> st.SearchStrategy[Journal]:
     st.register_type_strategy(AwareDatetime, _MOMENT)
     st.register_type_strategy(str, _TEXT)
-    return st.from_type(Journal).map(lambda j: replace(j, version=1))
+    return st.from_type(Journal).map(lambda j: replace(j, version=VERSION))
 
 
 @given(_journals())
 def test_what_is_written_is_read_back_exactly(given_: Journal) -> None:
     text = dump(given_)
     assert load(text) == given_
-    assert json.loads(text)["version"] == 1
+    newer = given_.rehearsals or given_.troubled or given_.verified
+    assert json.loads(text)["version"] == (2 if newer else 1)
 
 
 def test_an_absent_journal_is_an_empty_one() -> None:
     assert load(None) == Journal()
     assert load(dump(Journal())) == Journal()
     assert dump(Journal()) == '{"version":1}'
+
+
+# --- from one version to another
+
+V1 = (Path(__file__).parents[1] / "fixtures" / "journal" / "v1-verifying.json").read_text()
+# The keys of a journal of version 1: it refuses any other.
+KEYS_OF_1 = {
+    *("version", "namespace", "deployment", "claim", "pause", "incidents", "episodes", "notices"),
+    *("owed", "told", "replies", "handled", "cleared"),
+}
+
+
+def test_a_journal_of_version_1_is_read_as_it_was_meant() -> None:
+    found = load(V1)
+    assert (found.version, found.claim) == (2, "replica-of-before")
+    (incident_,) = found.incidents
+    assert (incident_.phase, incident_.bad.number, incident_.left) == (Phase.VERIFYING, 3, True)
+    assert json.loads(dump(found)) == json.loads(V1)
+
+
+def test_what_version_1_could_say_is_said_in_version_1() -> None:
+    text = dump(journal(episode(), incident(applied=0)))
+    assert json.loads(text)["version"] == 1
+    assert set(json.loads(text)) <= KEYS_OF_1
+
+
+def test_what_version_1_does_not_know_makes_it_version_2() -> None:
+    """A replica of before then keeps it and refuses (`state_unreadable`), which pages."""
+    seen = Rehearsal(alertname="Errors", fingerprint="a", starts_at=T0, uid="u", code="c", at=at(1))
+    text = dump(journal(episode()).rehearsed(seen))
+    assert json.loads(text)["version"] == 2
+    assert load(text).rehearsals == (seen,)
 
 
 def _broken(change: dict[str, Any]) -> str:
@@ -74,9 +110,9 @@ _INCIDENT = json.loads(dump(journal(incident())))["incidents"][0]
         pytest.param("[]", "it is no JSON object", id="list"),
         pytest.param("null", "it is no JSON object", id="null"),
         pytest.param("[" * 100_000, "it is no JSON object", id="deep"),
-        pytest.param("{}", "of version None, known is 1", id="no version"),
-        pytest.param(_broken({"version": 2}), "of version 2, known is 1", id="newer"),
-        pytest.param(_broken({"version": "1"}), "of version 1, known is 1", id="text"),
+        pytest.param("{}", "of version None, known is 2", id="no version"),
+        pytest.param(_broken({"version": 3}), "of version 3, known is 2", id="newer"),
+        pytest.param(_broken({"version": "1"}), "of version 1, known is 2", id="text"),
         pytest.param(_broken({"release": {}}), "damaged: release", id="unknown key"),
         pytest.param(_broken({"episodes": None}), "damaged: episodes", id="null list"),
         pytest.param(

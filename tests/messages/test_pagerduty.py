@@ -42,7 +42,14 @@ def test_every_state_pages_resolves_or_is_silent(state: str, severity: Severity)
 
 
 def test_only_what_ended_well_resolves() -> None:
-    assert {"recovered", "resolved", "resolved_by_itself"} == RESOLVING
+    assert {
+        "recovered",
+        "resolved",
+        "resolved_by_itself",
+        "mass_alert_over",
+        "works_again",
+        "heard_again",
+    } == RESOLVING
 
 
 def test_the_whole_event_says_where_why_and_what() -> None:
@@ -56,7 +63,7 @@ def test_the_whole_event_says_where_why_and_what() -> None:
     assert payload["custom_details"] == {
         "now": "The rollback is complete, and the alert still fires.",
         "to do": "Look for another cause. Nothing more is rolled back by itself.",
-        "reason": "rollback_did_not_help: The alert still fires although the rollback is complete.",
+        "reason": "rollback_did_not_help: The alert fires although the rollback is complete.",
         "cluster": "eu-1",
         "began": "2026-11-23 03:10:00 UTC",
         "from": "r42 7d9f8c6b5 api: shop/api:2@sha256:abababa, proxy: envoy:1.30",

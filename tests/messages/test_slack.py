@@ -63,6 +63,11 @@ def test_the_headlines_cover_every_phase_of_an_incident() -> None:
         "firing",
         "resolved",
         "failing",
+        "works_again",
+        "mass_alert",
+        "mass_alert_over",
+        "silent",
+        "heard_again",
         "shadow",
     }
 

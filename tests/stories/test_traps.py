@@ -30,7 +30,7 @@ async def test_a_bad_release_is_undone_once_and_people_are_told(tmp_path: Path) 
 
 @virtual
 async def test_undo_twice_does_not_flip_back(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica(cooldown="5s") as replica:
+    async with stage(tmp_path) as on, on.replica(cooldown="5s", bake="30s") as replica:
         await on.release("v1", "v2")
         began = on.clock.now()
         await on.fires(replica)

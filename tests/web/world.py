@@ -134,6 +134,18 @@ class FakeService:
         self._note("stopped")
         return {"stopped": False, "why": ""}
 
+    async def scorecard(self, namespaces: tuple[str, ...]) -> list[Json]:
+        self._note("scorecard", namespaces)
+        return []
+
+    async def breaker(self) -> Json:
+        self._note("breaker")
+        return {"open": False, "since": None, "count": 0, "targets": []}
+
+    async def close_breaker(self, person: Person) -> Json:
+        self._note("close_breaker", person)
+        return {"open": False, "since": None, "count": 0, "targets": []}
+
     async def stop(self, person: Person, why: str) -> Json:
         self._note("stop", person, why)
         return {"stopped": True, "why": why}

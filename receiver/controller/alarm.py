@@ -1,0 +1,126 @@
+"""When nothing can be written down: the pager is called from memory, and told when it is over.
+
+All else is told from the journals. What cannot get into one, for the API is away or refuses us,
+would be told nobody.
+"""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from receiver.alerts import text
+from receiver.controller.ports import Delivery
+from receiver.controller.setup import Setup
+from receiver.messages import FAILING, WORKS_AGAIN, Story
+from receiver.reasons import Reason, Severity
+
+# Seconds without a durable decision until people are called; between two calls; and after which
+# what nobody asks for any more is forgotten (Alertmanager comes again within `group_interval`).
+CALLED_AFTER, CALLED_EVERY, FORGOTTEN_AFTER = 60.0, 300.0, 1800.0
+MOST = 1000
+_NAMED = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stuck:
+    """Something undecided: since when (both clocks), last asked for when, and what it is."""
+
+    since: float
+    began: datetime
+    asked_at: float
+    what: str
+    why: str
+
+
+class Alarm:
+    """Knows what is stuck, and calls."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._stuck: OrderedDict[str, _Stuck] = OrderedDict()
+        self._called_at: float | None = None
+        self._calling: asyncio.Task[None] | None = None
+
+    def stuck(self, key: str, what: str, why: str) -> None:
+        """Take note that something cannot be decided, or written down, right now."""
+        now = self._setup.clock.monotonic()
+        known = self._stuck.get(key)
+        self._stuck[key] = _Stuck(
+            since=known.since if known else now,
+            began=known.began if known else self._setup.clock.now(),
+            asked_at=now,
+            what=what,
+            why=why,
+        )
+        while len(self._stuck) > MOST:
+            self._stuck.popitem()  # the newest: the oldest is what is called about
+
+    def settled(self, key: str) -> None:
+        """Take note that it is written down after all."""
+        self._stuck.pop(key, None)
+
+    async def check(self) -> None:
+        """Call when it is time, or say that it is over. Never waits for a sink."""
+        now = self._setup.clock.monotonic()
+        for key, item in list(self._stuck.items()):
+            if now - item.asked_at > FORGOTTEN_AFTER:
+                del self._stuck[key]
+        if self._calling is not None and not self._calling.done():
+            return
+        late = [item for item in self._stuck.values() if now - item.since >= CALLED_AFTER]
+        due = self._called_at is None or now - self._called_at >= CALLED_EVERY
+        if late and due:
+            self._called_at = now
+            self._calling = asyncio.create_task(self._call(self._failing(late)), name="alarm")
+        elif self._called_at is not None and not self._stuck:
+            self._called_at = None
+            self._calling = asyncio.create_task(self._call(self._over()), name="alarm")
+
+    async def close(self) -> None:
+        """Stop calling."""
+        if self._calling is not None:
+            self._calling.cancel()
+            await asyncio.gather(self._calling, return_exceptions=True)
+
+    async def _call(self, story: Story) -> None:
+        outbox = self._setup.outbox
+
+        async def one(sink: str) -> None:
+            await outbox.turn(sink)
+            receipt = await outbox.deliver(sink, story)
+            log = self._setup.log.bind(sink=sink, state=story.state, delivery=receipt.delivery)
+            if receipt.delivery is Delivery.DELIVERED:
+                log.info("alarm_delivered")
+            else:
+                log.error("alarm_not_delivered", detail=receipt.detail)
+
+        sinks = outbox.routes(Severity.CRITICAL)
+        await asyncio.gather(*map(one, sinks), return_exceptions=True)
+
+    def _failing(self, late: list[_Stuck]) -> Story:
+        names = ", ".join(dict.fromkeys(item.what for item in late[:_NAMED]))
+        more = f" and {len(late) - _NAMED} more" if len(late) > _NAMED else ""
+        detail = f"{names}{more}: {late[-1].why}"
+        return self._story(FAILING, began=min(i.began for i in late), detail=text(detail, 1000))
+
+    def _over(self) -> Story:
+        return self._story(WORKS_AGAIN, began=self._setup.clock.now(), detail="")
+
+    def _story(self, state: str, *, began: datetime, detail: str) -> Story:
+        setup = self._setup
+        # The same for every replica: to a pager it is one alert, whoever calls.
+        whose = f"{setup.cluster_name}/{setup.state_namespace}"
+        return Story(
+            subject="dir-" + sha256(whose.encode()).hexdigest()[:12],
+            state=state,
+            reason=Reason.STATE_UNREADABLE,
+            severity=Severity.CRITICAL,
+            cluster=setup.cluster_name,
+            namespace="",
+            deployment="",
+            at=setup.clock.now(),
+            started_at=began,
+            detail=detail,
+        )

@@ -1,0 +1,167 @@
+"""Never silently do nothing: without a durable decision for a minute, people are called."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from receiver import app
+from receiver.sandbox import Fault
+from tests.stage import NAME, NAMESPACE, Stage, firing, stage, webhook
+from tests.virtual import virtual
+
+
+async def _repeated(on: Stage, replica: app.Replica, seconds: float, **labels: str) -> list[int]:
+    """Deliver an alert every ten seconds, as Alertmanager does while it is answered 503."""
+    began, codes = on.clock.now(), []
+    end = on.clock.monotonic() + seconds
+    while on.clock.monotonic() < end:
+        alert = firing(began, namespace=NAMESPACE, deployment=NAME, **labels)
+        status, _ = await on.post(replica, webhook(alert))
+        codes.append(status)
+        await asyncio.sleep(10)
+    return codes
+
+
+def _alarms(on: Stage) -> list[dict[str, Any]]:
+    return [page for page in on.people.pages if page["dedup_key"].startswith("dir-")]
+
+
+def _down() -> Fault:
+    return Fault(match="/", kind="status", status=503, times=None)
+
+
+@virtual
+async def test_an_alert_that_cannot_be_written_down_is_paged_from_memory(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica() as replica:
+        await on.release("v1", "v2")
+        on.sandbox.faults.append(_down())
+        codes = await _repeated(on, replica, 50)
+        assert set(codes) == {503}
+        assert on.people.pages == []
+        await _repeated(on, replica, 40)
+        (page,) = _alarms(on)
+        assert page["event_action"] == "trigger"
+        assert f"{NAMESPACE}/{NAME}" in str(page)
+        assert any("IS FAILING" in message["text"] for _, message in on.people.slack)
+
+
+@virtual
+async def test_when_it_is_written_down_after_all_the_page_is_resolved(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica() as replica:
+        await on.release("v1", "v2")
+        began = on.clock.now()
+        on.sandbox.faults.append(_down())
+        for _ in range(9):
+            alert = firing(began, namespace=NAMESPACE, deployment=NAME)
+            await on.post(replica, webhook(alert))
+            await asyncio.sleep(10)
+        assert [page["event_action"] for page in _alarms(on)] == ["trigger"]
+        on.sandbox.faults.clear()
+        assert await on.fires(replica, began) == "rolled_back"
+        await asyncio.sleep(30)
+        assert [page["event_action"] for page in _alarms(on)] == ["trigger", "resolve"]
+        assert on.image == "v1"
+
+
+@virtual
+async def test_two_replicas_that_cannot_write_call_about_one_thing(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica(1) as one, on.replica(2) as two:
+        await on.release("v1", "v2")
+        on.sandbox.faults.append(_down())
+        await asyncio.gather(_repeated(on, one, 100), _repeated(on, two, 100))
+        assert len({page["dedup_key"] for page in _alarms(on)}) == 1
+        assert len(_alarms(on)) == 2
+
+
+@virtual
+async def test_a_rollback_that_was_decided_and_gets_stuck_is_paged_too(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica(settle="10s") as replica:
+        await on.release("v1", "v2")
+        assert await on.fires(replica) == "rolled_back"
+        on.sandbox.faults.append(_down())
+        await asyncio.sleep(120)
+        (page,) = _alarms(on)
+        assert f"{NAMESPACE}/{NAME}" in str(page)
+        on.sandbox.faults.clear()
+        await asyncio.sleep(60)
+        assert on.image == "v1"
+        assert [page["event_action"] for page in _alarms(on)] == ["trigger", "resolve"]
+
+
+@virtual
+async def test_while_it_lasts_the_call_is_repeated_every_five_minutes(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica() as replica:
+        await on.release("v1", "v2")
+        on.sandbox.faults.append(_down())
+        await _repeated(on, replica, 700)
+        assert [page["event_action"] for page in _alarms(on)] == 3 * ["trigger"]
+
+
+@virtual
+async def test_a_short_outage_calls_nobody(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica() as replica:
+        await on.release("v1", "v2")
+        began = on.clock.now()
+        on.sandbox.faults.append(_down())
+        alert = firing(began, namespace=NAMESPACE, deployment=NAME)
+        assert (await on.post(replica, webhook(alert)))[0] == 503
+        await asyncio.sleep(30)
+        on.sandbox.faults.clear()
+        assert await on.fires(replica, began) == "rolled_back"
+        await asyncio.sleep(120)
+        assert _alarms(on) == []
+
+
+# --- the Watchdog
+
+
+async def _watchdog(on: Stage, replica: app.Replica) -> None:
+    began = on.clock.now() - timedelta(hours=1)
+    alert = firing(began, alertname="Watchdog", severity="none", rollback="")
+    assert (await on.post(replica, webhook(alert)))[0] == 200
+
+
+def _of_watchdog(on: Stage) -> list[str]:
+    return [p["event_action"] for p in on.people.pages if p["dedup_key"].startswith("wdg-")]
+
+
+@virtual
+async def test_a_monitoring_that_falls_silent_is_paged_once_and_resolved_when_heard(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as on, on.replica(1) as one, on.replica(2):
+        for _ in range(5):
+            await _watchdog(on, one)
+            await asyncio.sleep(60)
+        assert _of_watchdog(on) == []
+        await asyncio.sleep(600)
+        assert _of_watchdog(on) == ["trigger"]
+        assert sum("MONITORING IS SILENT" in m["text"] for _, m in on.people.slack) == 1
+        await _watchdog(on, one)
+        await asyncio.sleep(20)
+        assert _of_watchdog(on) == ["trigger", "resolve"]
+        await asyncio.sleep(600)
+        assert _of_watchdog(on) == ["trigger", "resolve", "trigger"]
+
+
+@virtual
+async def test_who_never_heard_a_watchdog_waits_for_none(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica():
+        await asyncio.sleep(3600)
+        assert on.people.pages == []
+
+
+@virtual
+async def test_a_restarted_replica_does_not_take_back_what_it_cannot_know(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        async with on.replica(1) as one:
+            await _watchdog(on, one)
+            await asyncio.sleep(600)
+        assert _of_watchdog(on) == ["trigger"]
+        async with on.replica(2) as two:
+            await asyncio.sleep(600)
+            assert _of_watchdog(on) == ["trigger"]
+            await _watchdog(on, two)
+            await asyncio.sleep(20)
+            assert _of_watchdog(on) == ["trigger", "resolve"]
