@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from receiver import decisions
 from receiver import rollout as ro
 from receiver.controller import look as looking
 from receiver.controller import proof, reconcile, remember
@@ -21,6 +20,7 @@ from receiver.controller.memory import Entry, Memory
 from receiver.controller.ports import Delivery, Receipt
 from receiver.controller.receiving import Receiving
 from receiver.controller.setup import Ref, Setup
+from receiver.decisions import again, cases, destinations, table
 from receiver.journal import Episode, Journal, Phase
 from receiver.kube import KubernetesCluster
 from receiver.kube import cluster as kube_cluster
@@ -61,15 +61,15 @@ def _patch_without_tests(patch: pytest.MonkeyPatch) -> None:
 
 def _without_rule(name: str) -> Callable[[pytest.MonkeyPatch], None]:
     def plant(patch: pytest.MonkeyPatch) -> None:
-        kept = tuple(row for row in decisions.TABLE if row[1].__name__ != name)
-        assert len(kept) == len(decisions.TABLE) - 1
-        patch.setattr(decisions, "TABLE", kept)
+        kept = tuple(row for row in table.TABLE if row[1].__name__ != name)
+        assert len(kept) == len(table.TABLE) - 1
+        patch.setattr(table, "TABLE", kept)
 
     return plant
 
 
 def _nothing_excluded(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decisions, "excluded", lambda rollout, journal, now: frozenset())
+    patch.setattr(destinations, "excluded", lambda rollout, journal, now: frozenset())
 
 
 def _record_not_looked_up(patch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def _back_by_the_number_below(patch: pytest.MonkeyPatch) -> None:
         current = rollout.current
         return None if current is None else ro.numbered(rollout, current.number - 1)
 
-    patch.setattr(decisions, "goal", below)
+    patch.setattr(table, "goal", below)
 
 
 def _suspects_are_not_fenced(patch: pytest.MonkeyPatch) -> None:
@@ -153,8 +153,8 @@ def _claims_by_the_clock_on_the_wall(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_refusal_is_final(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decisions, "FINAL", frozenset())
-    patch.setattr(remember, "FINAL", frozenset())
+    for module in (cases, table, again, remember):
+        patch.setattr(module, "FINAL", frozenset())
 
 
 def _ticked_before_it_is_accepted(patch: pytest.MonkeyPatch) -> None:
