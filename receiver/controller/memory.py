@@ -77,7 +77,7 @@ class Memory:
         up: it counts if exactly this text is there.
         """
         now = self._setup.clock.now()
-        journal = journal.bounded(now)
+        journal = jn.bounded(journal, now)
         state = State(
             name=name_of(ref),
             data={KEY: jn.dump(journal)},

@@ -29,6 +29,7 @@ from receiver.journal import (
     Rehearsal,
     Reply,
     Told,
+    bounded,
     dump,
     load,
     name_of,
@@ -372,14 +373,14 @@ def _many(count: int, phase: Phase = Phase.RECOVERED, **changes: Any) -> list[In
 
 def test_a_small_journal_stays_as_it_is() -> None:
     held = journal(episode(), *_many(INCIDENTS_KEPT))
-    assert held.bounded(T0) == held
+    assert bounded(held, T0) == held
 
 
 def test_the_oldest_incidents_go_and_leave_their_codes_behind_when_left() -> None:
     left, others = _many(2, applied=-9), _many(INCIDENTS_KEPT, Phase.RESOLVED_BY_ITSELF)
     refused = incident("v99", Phase.REFUSED, id_="refused")
     rest = [replace(i, id=f"rest-{i.id}") for i in others]
-    held = journal(*left, refused, *rest).bounded(T0)
+    held = bounded(journal(*left, refused, *rest), T0)
     assert [i.id for i in held.incidents] == [i.id for i in rest]
     assert held.handled == ((UID, code("v10")), (UID, code("v11")))
 
@@ -391,23 +392,23 @@ def test_an_incident_that_is_open_owed_or_refused_to_a_firing_alert_is_never_dro
         incident("v3", Phase.REFUSED, id_="refused"),
     ]
     held = journal(episode("v3"), *kept, *_many(40), owed=(replace(SLACK, subject="owed"),))
-    bounded = held.bounded(T0)
-    assert [i.id for i in bounded.incidents[:3]] == ["open", "owed", "refused"]
-    assert len(bounded.incidents) == INCIDENTS_KEPT
-    assert bounded.owed == held.owed
-    resolved = journal(episode("v3", ends=0), *kept[2:], *_many(40)).bounded(T0)
+    after = bounded(held, T0)
+    assert [i.id for i in after.incidents[:3]] == ["open", "owed", "refused"]
+    assert len(after.incidents) == INCIDENTS_KEPT
+    assert after.owed == held.owed
+    resolved = bounded(journal(episode("v3", ends=0), *kept[2:], *_many(40)), T0)
     assert "refused" not in [i.id for i in resolved.incidents]
 
 
 def test_more_incidents_than_are_kept_stay_while_they_are_owed() -> None:
     many = _many(50)
     owed = tuple(Owed(subject=i.id, sink="slack", since=T0) for i in many)
-    assert journal(*many, owed=owed).bounded(T0).incidents == tuple(many)
+    assert bounded(journal(*many, owed=owed), T0).incidents == tuple(many)
 
 
 def test_what_was_left_without_quarantine_is_not_quarantined_when_it_is_dropped() -> None:
     spared = incident("v3", Phase.RECOVERED, id_="a", applied=-9, quarantine=False)
-    held = journal(spared, *_many(INCIDENTS_KEPT)).bounded(T0)
+    held = bounded(journal(spared, *_many(INCIDENTS_KEPT)), T0)
     assert held.handled == ((UID, code("v3")),)
     assert held.quarantined(UID) == frozenset()
     assert held.spared(UID) == {code("v3")}
@@ -423,21 +424,21 @@ def test_what_was_also_left_with_quarantine_stays_quarantined(
 ) -> None:
     spared = incident("v3", Phase.RECOVERED, id_="a", applied=-9, quarantine=False)
     rest = [*_many(INCIDENTS_KEPT), *([replace(spared, id="b", quarantine=True)] if later else [])]
-    held = journal(spared, *rest, handled=handled).bounded(T0)
+    held = bounded(journal(spared, *rest, handled=handled), T0)
     assert "a" not in [i.id for i in held.incidents]
     assert held.quarantined(UID) == {code("v3")}
 
 
 def test_what_is_handled_is_kept_once_each_and_the_newest_of_it() -> None:
     many = tuple((UID, f"{n:016x}") for n in range(HANDLED_KEPT + 5))
-    held = journal(handled=(*many, many[-1])).bounded(T0)
+    held = bounded(journal(handled=(*many, many[-1])), T0)
     assert held.handled == many[5:]
 
 
 def test_closed_episodes_go_after_a_day() -> None:
     kept = episode(ends=-24 * 60 + 1, fingerprint="a", starts=-3000)
     gone = episode(ends=-24 * 60, fingerprint="b", starts=-3000)
-    assert journal(kept, gone).bounded(T0).episodes == (kept,)
+    assert bounded(journal(kept, gone), T0).episodes == (kept,)
     assert timedelta(days=1) == SUSPECT_FOR
 
 
@@ -449,7 +450,7 @@ def test_of_many_episodes_the_suspects_the_firing_and_the_newest_are_kept() -> N
     firing = episode("v3", fingerprint="firing", starts=-1290)
     later = episode("v3", fingerprint="later", starts=-1280, seen=-1400)
     quiet = episode("", fingerprint="quiet", starts=-1350, asks=False)
-    held = journal(suspect, firing, later, quiet, *noise).bounded(T0)
+    held = bounded(journal(suspect, firing, later, quiet, *noise), T0)
     assert len(held.episodes) == EPISODES_KEPT
     assert held.episodes[:4] == (suspect, firing, later, quiet)
     assert held.episodes[4] == noise[0], "the oldest trouble of its code"
@@ -471,12 +472,12 @@ def test_notices_go_after_a_day_unless_owed_or_firing() -> None:
         ),
         owed=(replace(SLACK, subject="owed"),),
     )
-    assert [n.subject for n in held.bounded(T0).notices] == ["young", "owed", "firing"]
+    assert [n.subject for n in bounded(held, T0).notices] == ["young", "owed", "firing"]
 
 
 def test_of_many_notices_those_go_first_that_are_owed_to_nobody() -> None:
     many = tuple(_notice(f"n{i:03}") for i in range(TOLD_KEPT + 10))
-    held = journal(notices=many, owed=(replace(SLACK, subject="n000"),)).bounded(T0)
+    held = bounded(journal(notices=many, owed=(replace(SLACK, subject="n000"),)), T0)
     assert len(held.notices) == TOLD_KEPT
     assert [n.subject for n in held.notices[:2]] == ["n000", "n011"]
 
@@ -484,7 +485,7 @@ def test_of_many_notices_those_go_first_that_are_owed_to_nobody() -> None:
 def test_a_debt_for_what_is_no_longer_known_is_dropped_with_it() -> None:
     many = tuple(_notice(f"n{i:03}") for i in range(TOLD_KEPT + 10))
     owed = tuple(replace(SLACK, subject=n.subject) for n in many)
-    held = journal(notices=many, owed=owed).bounded(T0)
+    held = bounded(journal(notices=many, owed=owed), T0)
     assert len(held.notices) == TOLD_KEPT
     assert held.notices[0].subject == "n010"
 
@@ -492,7 +493,7 @@ def test_a_debt_for_what_is_no_longer_known_is_dropped_with_it() -> None:
 def test_replies_and_what_was_told_are_bounded() -> None:
     replies = tuple(Reply(key=str(i), digest="d", status=200, at=T0) for i in range(40))
     told = tuple(Told(subject=str(i), sink="slack", state="x", at=T0) for i in range(300))
-    held = journal(replies=replies, told=told).bounded(T0)
+    held = bounded(journal(replies=replies, told=told), T0)
     assert held.replies == replies[-REPLIES_KEPT:]
     assert held.told == told[-TOLD_KEPT:]
 
@@ -500,14 +501,14 @@ def test_replies_and_what_was_told_are_bounded() -> None:
 def test_what_a_sink_was_told_of_an_open_incident_is_not_forgotten() -> None:
     told = tuple(Told(subject=f"n{i}", sink="slack", state="x", at=T0) for i in range(300))
     ours = Told(subject="inc-v3", sink="slack", state="following", at=at(-9))
-    held = journal(incident(), told=(ours, *told)).bounded(T0)
+    held = bounded(journal(incident(), told=(ours, *told)), T0)
     assert held.told_state("inc-v3", "slack") == "following"
     assert len(held.told) == TOLD_KEPT
 
 
 def test_bounding_twice_changes_nothing_more() -> None:
-    held = _full().bounded(T0)
-    assert held.bounded(T0) == held
+    held = bounded(_full(), T0)
+    assert bounded(held, T0) == held
 
 
 def _full() -> Journal:
@@ -574,20 +575,20 @@ def _full() -> Journal:
 
 def test_texts_go_before_facts_when_a_journal_is_too_large() -> None:
     full = _full()
-    held = full.bounded(T0)
+    held = bounded(full, T0)
     assert {e.summary for e in held.episodes} == {""}
     assert {n.detail for n in held.notices} == {""}
     assert {(e.alertname, e.code != "") for e in held.episodes} == {("\U0001f525" * 200, True)}
     assert (len(held.episodes), len(held.notices)) == (EPISODES_KEPT, TOLD_KEPT)
     ended = replace(full, notices=(), owed=(), told=(), replies=(), incidents=())
     half = tuple(replace(e, ends_at=T0) if n % 2 else e for n, e in enumerate(ended.episodes))
-    some = replace(ended, episodes=half).bounded(T0)
+    some = bounded(replace(ended, episodes=half), T0)
     assert {bool(e.summary) for e in some.episodes if e.firing} == {True}
     assert {bool(e.summary) for e in some.episodes if not e.firing} == {False}
 
 
 def test_a_full_journal_fits_into_a_configmap() -> None:
-    held = _full().bounded(T0)
+    held = bounded(_full(), T0)
     assert len(held.episodes) == EPISODES_KEPT
     assert len(held.notices) == TOLD_KEPT
     assert len(dump(held).encode()) < 900_000

@@ -5,7 +5,7 @@ import pytest
 
 from receiver.controller.soak import noticed, terms
 from receiver.decisions import goal
-from receiver.journal import TROUBLED_KEPT, Journal, Phase, dump, load
+from receiver.journal import TROUBLED_KEPT, Journal, Phase, bounded, dump, load
 from receiver.rollout import Obj, Rollout
 from tests.builders import (
     T0,
@@ -101,7 +101,7 @@ def test_a_mark_stays_and_goes_when_its_revision_alerts() -> None:
 
 def test_an_alert_that_was_forgotten_is_remembered_as_trouble() -> None:
     old = journal(episode("v1", starts=-1600, ends=-1500), episode("v2", asks=False, ends=-1500))
-    held = old.bounded(T0)
+    held = bounded(old, T0)
     assert held.episodes == ()
     assert held.troubled == ((UID, code("v1"), at(-1500)),)
     assert load(dump(held)) == held
@@ -113,9 +113,9 @@ def test_an_alert_that_was_forgotten_is_remembered_as_trouble() -> None:
 
 def test_the_newest_trouble_of_a_revision_counts_and_the_memory_is_bounded() -> None:
     held = replace(journal(), troubled=((UID, code("v1"), at(-1000)),))
-    held = held.with_episode(episode("v1", starts=-1600, ends=-1500)).bounded(T0)
+    held = bounded(held.with_episode(episode("v1", starts=-1600, ends=-1500)), T0)
     assert held.troubled == ((UID, code("v1"), at(-1000)),)
-    many = replace(held, troubled=tuple((UID, f"{n:016x}", T0) for n in range(500))).bounded(T0)
+    many = bounded(replace(held, troubled=tuple((UID, f"{n:016x}", T0) for n in range(500))), T0)
     assert len(many.troubled) == TROUBLED_KEPT
 
 

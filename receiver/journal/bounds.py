@@ -1,0 +1,137 @@
+"""A journal within its size: what is old goes, what is open or owed stays. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from receiver.journal.facts import Episode, Incident, Phase
+from receiver.journal.stored import dump
+from receiver.journal.target import SUSPECT_FOR, Journal
+
+# A ConfigMap holds 1 MiB.
+BYTES_KEPT = 800_000
+EPISODES_KEPT, INCIDENTS_KEPT, HANDLED_KEPT, REPLIES_KEPT, TOLD_KEPT = 120, 30, 300, 30, 200
+VERIFIED_KEPT, TROUBLED_KEPT = 100, 100
+
+
+def bounded(journal: Journal, now: datetime) -> Journal:
+    """Return a journal within its size: what is old goes, what is open or owed stays.
+
+    A dropped incident leaves its code behind as handled. A refused one is dropped only after
+    its episodes resolved: a refusal is for the whole episode. Closed episodes are kept for
+    `SUSPECT_FOR`, to recognise late deliveries.
+    """
+    episodes = _bounded(
+        [e for e in journal.episodes if e.ends_at is None or now - e.ends_at < SUSPECT_FOR]
+    )
+    owed = {o.subject for o in journal.owed}
+    firing = {(e.uid, e.code) for e in episodes if e.firing}
+    droppable = [
+        i
+        for i in journal.incidents
+        if not i.open
+        and i.id not in owed
+        and not (i.phase is Phase.REFUSED and (i.uid, i.bad.code) in firing)
+    ]
+    dropped = droppable[: max(0, len(journal.incidents) - INCIDENTS_KEPT)]
+    handled = (*journal.handled, *((i.uid, i.bad.code) for i in dropped if i.left))
+    live = owed | {f"{e.fingerprint}" for e in episodes if e.firing}
+    notices = [
+        n
+        for n in journal.notices
+        if n.subject in owed or now - n.at < SUSPECT_FOR or set(n.episodes) & live
+    ]
+    open_ = {i.id for i in journal.incidents if i.open}
+    kept = replace(
+        journal,
+        episodes=episodes,
+        incidents=tuple(i for i in journal.incidents if i not in dropped),
+        handled=tuple(dict.fromkeys(handled))[-HANDLED_KEPT:],
+        cleared=(*journal.cleared, *_spared_by(journal, dropped)),
+        verified=journal.verified[-VERIFIED_KEPT:],
+        troubled=_troubled_without(journal, episodes, now),
+        notices=_newest(notices, lambda n: n.subject in owed),
+        told=_newest(journal.told, lambda t: t.subject in open_ | owed),
+        replies=journal.replies[-REPLIES_KEPT:],
+    )
+    return _fitted(kept)
+
+
+def _troubled_without(
+    journal: Journal, kept: tuple[Episode, ...], now: datetime
+) -> tuple[tuple[str, str, datetime], ...]:
+    """Return until when each code was in trouble, as far as no episode says so any more."""
+    until = {(uid, code): at for uid, code, at in journal.troubled}
+    known = {id(episode) for episode in kept}
+    for episode in journal.episodes:
+        if id(episode) not in known and episode.asks and episode.code:
+            key, ended = (episode.uid, episode.code), episode.ends_at or now
+            until[key] = max(ended, until.pop(key, ended))
+    newest = list(until.items())[-TROUBLED_KEPT:]
+    return tuple((uid, code, at) for (uid, code), at in newest)
+
+
+def _spared_by(journal: Journal, dropped: list[Incident]) -> list[str]:
+    """Return the codes of dropped incidents that a person wanted no quarantine for."""
+    left = {(i.uid, i.bad.code) for i in journal.incidents if i.left and i.quarantine}
+    spared = [(i.uid, i.bad.code) for i in dropped if i.left and not i.quarantine]
+    return [mark[1] for mark in spared if mark not in left and mark not in journal.handled]
+
+
+def _bounded(episodes: list[Episode]) -> tuple[Episode, ...]:
+    """Keep what matters most: of each code the oldest trouble, then what fires, then the newest."""
+    if len(episodes) <= EPISODES_KEPT:
+        return tuple(episodes)
+    first: dict[tuple[str, str], Episode] = {}
+    for episode in sorted(episodes, key=lambda e: (not e.firing, e.trouble_at)):
+        if episode.asks:
+            first.setdefault((episode.uid, episode.code), episode)
+    pinned = list(first.values())
+
+    def rank(episode: Episode) -> tuple[bool, bool, bool, datetime]:
+        return (
+            any(episode is p for p in pinned),
+            episode.asks and episode.firing,
+            episode.firing,
+            episode.seen_at,
+        )
+
+    kept = sorted(episodes, key=rank, reverse=True)[:EPISODES_KEPT]
+    return tuple(e for e in episodes if any(e is k for k in kept))
+
+
+_Kept = TypeVar("_Kept")
+
+
+def _newest(items: Sequence[_Kept], first: Callable[[_Kept], bool]) -> tuple[_Kept, ...]:
+    """Keep `TOLD_KEPT` of them: those that come first, then the newest, which are the last."""
+    ranked = sorted(range(len(items)), key=lambda at: (first(items[at]), at), reverse=True)
+    return tuple(items[at] for at in sorted(ranked[:TOLD_KEPT]))
+
+
+def _fitted(journal: Journal) -> Journal:
+    """Make it fit into a ConfigMap, whatever the texts are: they go before any fact does."""
+    for shorter in (_without_old_texts, _without_texts, _without_details):
+        if len(dump(journal).encode("utf-8", "replace")) <= BYTES_KEPT:
+            break
+        journal = shorter(journal)
+    return journal
+
+
+def _bare(episode: Episode) -> Episode:
+    return replace(
+        episode, summary="", description="", runbook_url="", dashboard_url="", generator_url=""
+    )
+
+
+def _without_old_texts(journal: Journal) -> Journal:
+    return replace(journal, episodes=tuple(e if e.firing else _bare(e) for e in journal.episodes))
+
+
+def _without_texts(journal: Journal) -> Journal:
+    return replace(journal, episodes=tuple(_bare(e) for e in journal.episodes))
+
+
+def _without_details(journal: Journal) -> Journal:
+    return replace(journal, notices=tuple(replace(n, detail="") for n in journal.notices))

@@ -1,0 +1,212 @@
+"""The facts a journal is made of: frozen values, as they are stored. Pure."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import AwareDatetime
+
+from receiver.reasons import Reason, Severity
+
+
+class Phase(StrEnum):
+    """Where an incident is: the first four are open, the others final."""
+
+    SETTLING = "settling"
+    APPLYING = "applying"
+    FOLLOWING = "following"
+    VERIFYING = "verifying"
+    RECOVERED = "recovered"
+    UNCONFIRMED = "unconfirmed"
+    DID_NOT_HELP = "did_not_help"
+    ROLLOUT_FAILED = "rollout_failed"
+    REFUSED = "refused"
+    RESOLVED_BY_ITSELF = "resolved_by_itself"
+    SUPERSEDED = "superseded"
+    GONE = "gone"
+
+
+OPEN = frozenset({Phase.SETTLING, Phase.APPLYING, Phase.FOLLOWING, Phase.VERIFYING})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A revision as it is remembered after its ReplicaSet is gone."""
+
+    code: str
+    hash: str
+    number: int
+    uid: str
+    images: tuple[tuple[str, str], ...]
+    created_at: AwareDatetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """One patch that is about to be sent: where to, and the generation that it tests."""
+
+    id: str
+    to: Mark
+    generation: int
+    at: AwareDatetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What the patch did. `stale_*` is the Progressing condition seen before it."""
+
+    at: AwareDatetime
+    generation: int
+    until: AwareDatetime
+    stale_reason: str = ""
+    stale_updated_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """A bad revision of a target, and what became of it.
+
+    `actor` is "" for an automatic one, else who asked for it by hand; then `pinned` is the hash
+    that was current when it was accepted. `quarantine` False: a person said not to.
+    """
+
+    id: str
+    uid: str
+    bad: Mark
+    phase: Phase
+    reason: Reason
+    opened_at: AwareDatetime
+    phase_at: AwareDatetime
+    severity: Severity = Severity.CRITICAL
+    shadow: bool = False
+    actor: str = ""
+    why: str = ""
+    forced: bool = False
+    pinned: str = ""
+    named: int | None = None
+    quarantine: bool = True
+    to: Mark | None = None
+    intent: Intent | None = None
+    applied: Applied | None = None
+    completed_at: AwareDatetime | None = None
+    detail: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Return whether anything is left to do for it."""
+        return self.phase in OPEN
+
+    @property
+    def left(self) -> bool:
+        """Return whether its bad revision was indeed rolled away from."""
+        return self.applied is not None
+
+    def enter(self, phase: Phase, now: datetime, **changes: Any) -> "Incident":
+        """Return it in another phase."""
+        return replace(self, phase=phase, phase_at=now, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """One firing of one alert. `code` is the revision it was first bound to; that never changes.
+
+    `asks`: it asks for a rollback. `due`: when a deferred decision is made again.
+    """
+
+    fingerprint: str
+    starts_at: AwareDatetime
+    ends_at: AwareDatetime | None
+    trouble_at: AwareDatetime
+    seen_at: AwareDatetime
+    alertname: str
+    severity: Severity
+    asks: bool
+    uid: str
+    code: str
+    named: str
+    reason: Reason
+    track: str = ""
+    due: AwareDatetime | None = None
+    summary: str = ""
+    description: str = ""
+    runbook_url: str = ""
+    dashboard_url: str = ""
+    generator_url: str = ""
+
+    @property
+    def firing(self) -> bool:
+        """Return whether it fires as far as we were told."""
+        return self.ends_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """A notice that a sink has not taken yet: one for a subject and a sink, of its newest state."""
+
+    subject: str
+    sink: str
+    since: AwareDatetime
+    attempts: int = 0
+    not_before: AwareDatetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """What a subject that is no incident says: a refusal, or an alert passed on."""
+
+    subject: str
+    state: str
+    reason: Reason
+    severity: Severity
+    at: AwareDatetime
+    started_at: AwareDatetime
+    namespace: str = ""
+    deployment: str = ""
+    episodes: tuple[str, ...] = ()
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """The state of a subject that a sink took last."""
+
+    subject: str
+    sink: str
+    state: str
+    at: AwareDatetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The first answer to an Idempotency-Key: repeated for the same body, refused for another."""
+
+    key: str
+    digest: str
+    status: int
+    at: AwareDatetime
+    incident: str = ""
+    reason: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """A rollback that shadow mode held back, and when the alert resolved all the same."""
+
+    alertname: str
+    fingerprint: str
+    starts_at: AwareDatetime
+    uid: str
+    code: str
+    at: AwareDatetime
+    ended_at: AwareDatetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """Automation of this target is paused."""
+
+    by: str
+    why: str
+    at: AwareDatetime

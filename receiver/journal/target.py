@@ -1,0 +1,169 @@
+"""All that is remembered of one target, and how it changes. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from pydantic import AwareDatetime
+
+from receiver.journal.facts import (
+    Episode,
+    Incident,
+    Notice,
+    Owed,
+    Pause,
+    Rehearsal,
+    Reply,
+    Told,
+)
+
+# Version 2 knows more than version 1. What holds none of it is written as version 1, which an older
+# replica still reads: both run side by side, and a downgrade loses nothing unsaid.
+VERSION, FIRST = 2, 1
+SUSPECT_FOR = timedelta(hours=24)
+REHEARSALS_KEPT = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """All that is remembered of one target. `claim` is the replica that works on it, "" for none.
+
+    `handled` are (uid, code) of incidents that were dropped for space; `cleared` are codes that a
+    person took out of quarantine. `verified` are (uid, code) that soaked quietly; `troubled` are
+    those that an alert asked to leave, with until when: what is left of dropped episodes.
+    """
+
+    version: int = VERSION
+    namespace: str = ""
+    deployment: str = ""
+    claim: str = ""
+    pause: Pause | None = None
+    incidents: tuple[Incident, ...] = ()
+    episodes: tuple[Episode, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    owed: tuple[Owed, ...] = ()
+    told: tuple[Told, ...] = ()
+    replies: tuple[Reply, ...] = ()
+    handled: tuple[tuple[str, str], ...] = ()
+    cleared: tuple[str, ...] = ()
+    verified: tuple[tuple[str, str], ...] = ()
+    rehearsals: tuple[Rehearsal, ...] = ()
+    troubled: tuple[tuple[str, str, AwareDatetime], ...] = ()
+
+    @property
+    def busy(self) -> bool:
+        """Return whether a replica has to work on it."""
+        return bool(self.owed) or bool(self.in_flight or self.deferred)
+
+    @property
+    def deferred(self) -> tuple[Episode, ...]:
+        """Return the firing episodes that are to be decided again."""
+        return tuple(e for e in self.episodes if e.due is not None and e.firing)
+
+    @property
+    def in_flight(self) -> Incident | None:
+        """Return the open incident; there is at most one."""
+        return next((i for i in self.incidents if i.open), None)
+
+    def incident(self, id_: str) -> Incident | None:
+        """Return the incident of that id."""
+        return next((i for i in self.incidents if i.id == id_), None)
+
+    def incident_of(self, uid: str, code: str) -> Incident | None:
+        """Return the incident that counts for that code of that Deployment.
+
+        An open one; else one that left it, whatever was refused since; else the newest.
+        """
+        found = [i for i in self.incidents if (i.uid, i.bad.code) == (uid, code) and not i.shadow]
+        return max(reversed(found), key=lambda i: (i.open, i.left), default=None)
+
+    def episodes_of(self, uid: str, code: str) -> tuple[Episode, ...]:
+        """Return the episodes that ask for a rollback of that code."""
+        return tuple(e for e in self.episodes if e.asks and (e.uid, e.code) == (uid, code))
+
+    def suspects(self, uid: str, now: datetime) -> dict[str, datetime]:
+        """Return the suspect codes, each with when its trouble began.
+
+        Suspect: an alert asks for its rollback, until `SUSPECT_FOR` after that resolved.
+        """
+        found: dict[str, datetime] = {}
+        for e in self.episodes:
+            if not e.asks or e.uid != uid or not e.code:
+                continue
+            if e.ends_at is None or now - e.ends_at < SUSPECT_FOR:
+                found[e.code] = min(e.trouble_at, found.get(e.code, e.trouble_at))
+        return found
+
+    def quarantined(self, uid: str) -> frozenset[str]:
+        """Return the codes that we rolled away from and nobody cleared."""
+        left = {i.bad.code for i in self.incidents if i.uid == uid and i.left and i.quarantine}
+        kept = {code for handled_uid, code in self.handled if handled_uid == uid}
+        return frozenset((left | kept) - set(self.cleared))
+
+    def rehearsed(self, rehearsal: Rehearsal) -> "Journal":
+        """Return it with this rehearsal, once for each episode."""
+        key = (rehearsal.fingerprint, rehearsal.starts_at)
+        if any((r.fingerprint, r.starts_at) == key for r in self.rehearsals):
+            return self
+        return replace(self, rehearsals=(*self.rehearsals, rehearsal)[-REHEARSALS_KEPT:])
+
+    def soaked(self, uid: str) -> frozenset[str]:
+        """Return the codes that are verified."""
+        return frozenset(code for verified_uid, code in self.verified if verified_uid == uid)
+
+    def spared(self, uid: str) -> frozenset[str]:
+        """Return the codes that a person left without quarantine, or cleared."""
+        chosen = {i.bad.code for i in self.incidents if i.uid == uid and not i.quarantine}
+        return frozenset(chosen | set(self.cleared))
+
+    def with_incident(self, incident: Incident) -> "Journal":
+        """Return it with this incident added, or replaced.
+
+        What is left again after a person cleared it is in quarantine again.
+        """
+        before = self.incident(incident.id)
+        cleared = self.cleared
+        if incident.left and incident.quarantine and not (before and before.left):
+            cleared = tuple(code for code in cleared if code != incident.bad.code)
+        incidents = tuple(incident if i.id == incident.id else i for i in self.incidents)
+        if before is None:
+            incidents = (*incidents, incident)
+        return replace(self, incidents=incidents, cleared=cleared)
+
+    def with_episode(self, episode: Episode) -> "Journal":
+        """Return it with this episode added, or replaced (by fingerprint and start)."""
+        key = (episode.fingerprint, episode.starts_at)
+        others = tuple(e for e in self.episodes if (e.fingerprint, e.starts_at) != key)
+        return replace(self, episodes=(*others, episode))
+
+    def owe(self, subject: str, sinks: Iterable[str], now: datetime) -> "Journal":
+        """Return it owing each sink the newest state of a subject."""
+        fresh = tuple(Owed(subject=subject, sink=sink, since=now) for sink in sinks)
+        names = {(o.subject, o.sink) for o in fresh}
+        others = tuple(o for o in self.owed if (o.subject, o.sink) not in names)
+        return replace(self, owed=(*others, *fresh))
+
+    def with_notice(self, notice: Notice) -> "Journal":
+        """Return it with this notice added, or replaced."""
+        others = tuple(n for n in self.notices if n.subject != notice.subject)
+        return replace(self, notices=(*others, notice))
+
+    def told_state(self, subject: str, sink: str) -> str | None:
+        """Return the state of a subject that a sink took last, None when it took none."""
+        found = (t.state for t in self.told if (t.subject, t.sink) == (subject, sink))
+        return next(found, None)
+
+    def tick(self, owed: Owed, state: str | None, now: datetime) -> "Journal":
+        """Return it without that debt, unless a newer state came to be owed meanwhile."""
+        key = (owed.subject, owed.sink)
+        left = tuple(o for o in self.owed if (o.subject, o.sink) != key or o.since != owed.since)
+        told = self.told
+        if state is not None:
+            others = tuple(t for t in told if (t.subject, t.sink) != key)
+            told = (*others, Told(subject=owed.subject, sink=owed.sink, state=state, at=now))
+        return replace(self, owed=left, told=told)
+
+    def postpone(self, owed: Owed, until: datetime) -> "Journal":
+        """Return it with one more attempt at that debt, tried again at `until`."""
+        changed = replace(owed, not_before=until, attempts=owed.attempts + 1)
+        return replace(self, owed=tuple(changed if o == owed else o for o in self.owed))
