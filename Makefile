@@ -61,7 +61,7 @@ test: setup packages control-plane lint ## All checks and all tests; the first t
 	@echo "The demo"
 	$(BIN)/rollback-receiver demo
 	echo "The tests"
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 $(PYTEST_ARGS)
 
 .PHONY: test-fast
 test-fast: setup ## The tests that start no process, in parallel

@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import re
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # it has no types
 
 from tests.controlplane.plane import Connection, ControlPlane, control_plane, programs
 
@@ -24,6 +27,22 @@ settings.register_profile(
 settings.load_profile("default")
 
 SEEN = "on a real kube-apiserver"
+# One worker runs all that needs the control plane, so that there is one. (xdist's own grouping by
+# marks does not know the node ids of this pytest; `plane` fails if these are not all.)
+ON_THE_PLANE = re.compile(
+    r"^tests/(controlplane/|e2e/test_(real_kubernetes|crashes)\.py)|[\[-]kubernetes[\]-]"
+)
+
+
+class OnePlane(LoadScopeScheduling):  # type: ignore[misc] # the same
+    """Hands out the tests one by one, but those of the control plane to one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "control-plane" if ON_THE_PLANE.search(nodeid) else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OnePlane:
+    return OnePlane(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,7 +67,11 @@ def plane(
         if os.environ.get("CI"):
             pytest.fail(said)
         pytest.skip(said)
-    with control_plane(folder, tmp_path_factory.mktemp("control-plane")) as running:
+    home = tmp_path_factory.mktemp("control-plane")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Made by one of the workers: another one that wants it has tests it should not have.
+        (home.parent.parent / "one-control-plane").mkdir()
+    with control_plane(folder, home) as running:
         yield running
 
 

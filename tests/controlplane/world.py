@@ -237,7 +237,7 @@ async def real_world(where: Connection, *, kubelets: bool = True) -> AsyncIterat
         yield world
 
 
-REAL = [pytest.mark.controlplane, pytest.mark.xdist_group("control-plane")]
+REAL = [pytest.mark.controlplane]
 
 
 def on_kubernetes(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:

@@ -10,9 +10,13 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from receiver import journal as jn
+from receiver import ledger as lg
+from receiver.controller.guards import KEY as LEDGER_KEY
+from receiver.controller.guards import LEDGER
 from receiver.controller.memory import KEY
 from receiver.controller.setup import KIND_LABEL
 from receiver.journal import Journal
+from receiver.ledger import Ledger
 from receiver.sandbox.objects import Obj, Resource
 from receiver.sandbox.status import ApiError
 from tests.stage import NAME, Stage
@@ -156,6 +160,11 @@ class Points:
             return False
         return any(m.at <= cut.at and (m.sink, m.said) == (sink, said) for m in self.heard)
 
+    def ledger(self) -> Ledger:
+        """Return the ledger as it is stored."""
+        stored = self.on.sandbox.get("ConfigMap", self.on.state_namespace, LEDGER)
+        return Ledger() if stored is None else lg.load(stored["data"][LEDGER_KEY])
+
     def journal(self) -> Journal:
         """Return the journal of the target as it is stored."""
         name = jn.name_of(self.on.namespace, NAME)
@@ -192,7 +201,16 @@ def _of_journal(before: Obj | None, after: Obj) -> str:
     return "another change of the journal"
 
 
+def _of_ledger(before: Obj | None, after: Obj) -> str:
+    old = Ledger() if before is None else lg.load(before["data"][LEDGER_KEY])
+    new = lg.load(after["data"][LEDGER_KEY])
+    if new.reservations != old.reservations:
+        more = len(new.reservations) > len(old.reservations)
+        return "the ledger reserves" if more else "the ledger is given back"
+    return "the ledger counts the target"
+
+
 # One more kind of ConfigMap whose writes are points is one more line here.
 _CHANGES: Mapping[str, Callable[[Obj | None, Obj], str]] = MappingProxyType(
-    {"journal": _of_journal}
+    {"journal": _of_journal, "ledger": _of_ledger}
 )

@@ -18,7 +18,9 @@ from tests.virtual import virtual
 
 # One line for each write and each message of the undisturbed story, in their order.
 WRITES = (
+    "the ledger counts the target",
     "the journal says settling",
+    "the ledger reserves",
     "the journal says applying",
     "the PATCH",
     "the journal says following",
@@ -50,8 +52,10 @@ POINTS = (
     *QUIET,
 )
 # Where the alert can have resolved before anybody has taken over.
+_REMEMBERED = WRITES[WRITES.index("the journal says settling") :]
 EARLY = tuple(
-    Point("after", what) for what in WRITES[: WRITES.index("the journal says verifying") + 1]
+    Point("after", what)
+    for what in _REMEMBERED[: _REMEMBERED.index("the journal says verifying") + 1]
 )
 # Seconds: it wakes on the way, or after the end.
 SLEEPS = (
@@ -70,6 +74,7 @@ class Ending:
     image: str
     template_writes: int
     journal: Journal
+    reserved: int
 
     @property
     def phases(self) -> list[Phase]:
@@ -111,6 +116,7 @@ async def _play(
             image=on.image,
             template_writes=len(on.template_writes()),
             journal=points.journal(),
+            reserved=len(points.ledger().reservations),
         )
 
 
@@ -135,7 +141,7 @@ async def test_a_replica_killed_at_any_point_is_stood_in_for(
     assert cut is not None
     if point in QUIET:
         assert [incident.phase for incident in cut.journal.incidents] == [QUIET[point]]
-    assert (ending.template_writes, ending.image) == (1, "v2")
+    assert (ending.template_writes, ending.reserved, ending.image) == (1, 1, "v2")
     assert ending.phases == [Phase.RECOVERED]
     assert not ending.journal.busy
     for sink in SINKS:
@@ -158,6 +164,8 @@ async def test_an_alert_that_resolves_before_anybody_took_over_is_told_to_its_en
     by_itself = ending.phases == [Phase.RESOLVED_BY_ITSELF]
     assert ending.phases == [Phase.RECOVERED] or by_itself
     assert (ending.template_writes, ending.image) == ((0, "v3") if by_itself else (1, "v2"))
+    # What came to nothing is given back.
+    assert ending.reserved == ending.template_writes
     assert not ending.journal.busy
     most = 2 if points.unanswered("prod-alerts", OUTCOME) else 1
     assert 1 <= points.times("prod-alerts", OUTCOME) <= most
@@ -173,7 +181,7 @@ async def test_a_replica_stopped_for_longer_than_its_claim_lasts_does_nothing_tw
 ) -> None:
     ending = await _play(tmp_path, point, stops=stops, ends_after=50)
     points = ending.points
-    assert (ending.template_writes, ending.image) == (1, "v2")
+    assert (ending.template_writes, ending.reserved, ending.image) == (1, 1, "v2")
     assert ending.phases == [Phase.RECOVERED]
     assert not ending.journal.busy
     for sink in SINKS:
