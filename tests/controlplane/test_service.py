@@ -250,6 +250,7 @@ async def test_a_manual_rollback_says_what_kubectl_says(
         status, body = await on.rollback(replica)
         assert (status, body["error"]["reason"]) == (409, "deployment_paused")
         await on.world.rollout("resume", NAME)
+        await on.world.rolled_out(NAME)
         status, body = await on.rollback(replica, to_revision=1, dry_run=True)
         assert (status, await on.image()) == (200, "v3")
         status, body = await on.rollback(replica, to_revision=1, wait=True)
