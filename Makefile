@@ -72,6 +72,10 @@ test-fast: setup ## The tests that start no process, in parallel
 bench-scale: setup control-plane ## How long 200 rollbacks at once take among 1,000 Deployments
 	@$(BIN)/python -m tests.controlplane.bench
 
+.PHONY: bench-storm
+bench-storm: setup ## What ten thousand alerts, and ten thousand deliveries at once, do to it
+	@STORM=full $(BIN)/pytest -q -s tests/e2e/test_storm.py
+
 .PHONY: lint
 lint: setup ## Style, types, and who may import whom
 	@echo "ruff check, ruff format, mypy, lint-imports"

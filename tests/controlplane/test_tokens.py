@@ -1,6 +1,7 @@
 """Tokens that Kubernetes issues let people and Alertmanager in, as the README says it."""
 
 import asyncio
+import json
 import os
 import re
 from pathlib import Path
@@ -39,10 +40,11 @@ def _example(on: Scene, replica: app.Replica) -> str:
 
 
 async def _run(on: Scene, script: str) -> str:
-    where = on.world.where
+    kubeconfig = on.home / "kubeconfig-of-a-person"
+    kubeconfig.write_text(json.dumps(await on.world.kubeconfig()))
     environment = os.environ | {
-        "PATH": f"{Path(where.kubectl).parent}:{os.environ['PATH']}",
-        "KUBECONFIG": str(where.kubeconfig),
+        "PATH": f"{Path(on.world.where.kubectl).parent}:{os.environ['PATH']}",
+        "KUBECONFIG": str(kubeconfig),
     }
     process = await asyncio.create_subprocess_exec(
         "bash", "-euc", script, stdout=asyncio.subprocess.PIPE, env=environment

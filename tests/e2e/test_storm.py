@@ -2,10 +2,14 @@
 
 import asyncio
 import contextlib
+import io
 import json
+import os
 import re
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +25,9 @@ from tests.e2e.processes import served
 from tests.stage import OPTED_IN, firing, webhook
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
-TARGETS, ALERTS, DELIVERIES = 1000, 10_000, 10_000
+# `make bench-storm` plays all of it; the test a part, for it takes minutes.
+FULL = os.environ.get("STORM") == "full"
+TARGETS, ALERTS, DELIVERIES = (1000, 10_000, 10_000) if FULL else (200, 2000, 1000)
 CLOCK = SystemClock()
 # MiB. A body of 10,000 alerts is 12 MiB, and is held several times over while it is read.
 MOST_MEMORY = 600
@@ -45,27 +51,47 @@ def _alert(number: int) -> dict[str, Any]:
     return firing(CLOCK.now(), **labels)
 
 
+# In a process of its own: this one is busy with being the cluster and ten thousand senders.
+PROBE = """
+import sys, threading, time, urllib.request
+over, took = threading.Event(), []
+def ask():
+    while not over.is_set():
+        began = time.monotonic()
+        assert urllib.request.urlopen(sys.argv[1], timeout=30).status == 200
+        took.append(time.monotonic() - began)
+        time.sleep(0.1)
+asking = threading.Thread(target=ask)
+asking.start()
+sys.stdin.read()
+over.set()
+asking.join()
+print(max(took), len(took))
+"""
+
+
+@dataclass
+class Health:
+    """How long the slowest answer of /health took, in seconds, and how many there were."""
+
+    slowest: float = 0.0
+    count: int = 0
+
+
 @contextlib.asynccontextmanager
-async def _watched(url: str, session: aiohttp.ClientSession) -> AsyncIterator[list[float]]:
-    """Ask /health all the time; yield how long each answer took."""
-    took: list[float] = []
-
-    async def ask() -> None:
-        while True:
-            began = CLOCK.monotonic()
-            async with session.get(f"{url}/health") as answer:
-                assert answer.status == 200
-                await answer.read()
-            took.append(CLOCK.monotonic() - began)
-            await asyncio.sleep(0.1)
-
-    asking = asyncio.create_task(ask())
-    try:
-        yield took
-    finally:
-        asking.cancel()
-        ended = await asyncio.gather(asking, return_exceptions=True)
-        assert isinstance(ended[0], asyncio.CancelledError), ended
+async def _watched(url: str) -> AsyncIterator[Health]:
+    """Ask /health all the time until the end of the block."""
+    found = Health()
+    probe = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROBE, f"{url}/health"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    yield found
+    said, _ = await probe.communicate(b"")
+    assert probe.returncode == 0
+    slowest, count = said.split()
+    found.slowest, found.count = float(slowest), int(count)
 
 
 async def test_a_storm_is_answered_within_bounds(tmp_path: Path) -> None:
@@ -88,23 +114,24 @@ async def test_a_storm_is_answered_within_bounds(tmp_path: Path) -> None:
         headers = {"Authorization": f"Bearer {demo.TOKEN}"}
         said: Counter[int] = Counter()
         async with served(config, port, tmp_path / "log") as url:
+            where = f"{url}/api/v1/alerts"
 
             async def post(body: bytes) -> int:
-                async with session.post(f"{url}/api/v1/alerts", data=body, headers=headers) as got:
+                async with session.post(where, data=io.BytesIO(body), headers=headers) as got:
                     await got.read()
                     return got.status
 
             body = json.dumps(webhook(*(_alert(n) for n in range(ALERTS)))).encode()
             began = CLOCK.monotonic()
-            async with _watched(url, session) as took:
+            async with _watched(url) as health:
                 status = await post(body)
             seconds = CLOCK.monotonic() - began
             print(
                 f"{ALERTS} alerts in one body of {len(body) / 2**20:.0f} MiB: {status} after "
-                f"{seconds:.1f} s, /health within {max(took):.2f} s, {_memory(own):.0f} MiB"
+                f"{seconds:.1f} s, /health within {health.slowest:.2f} s, {_memory(own):.0f} MiB"
             )
             assert status in (200, 503)
-            assert max(took) < HEALTH_WITHIN
+            assert health.slowest < HEALTH_WITHIN
             assert _memory(own) < MOST_MEMORY
 
             bodies = [json.dumps(webhook(_alert(n))).encode() for n in range(TARGETS)]
@@ -115,15 +142,15 @@ async def test_a_storm_is_answered_within_bounds(tmp_path: Path) -> None:
                     said[await post(bodies[number % TARGETS])] += 1
 
             began = CLOCK.monotonic()
-            async with _watched(url, session) as took, asyncio.TaskGroup() as group:
+            async with _watched(url) as health, asyncio.TaskGroup() as group:
                 for number in range(DELIVERIES):
                     group.create_task(deliver(number))
             seconds = CLOCK.monotonic() - began
             print(
                 f"{DELIVERIES} deliveries: {dict(said)} in {seconds:.1f} s, "
-                f"/health within {max(took):.2f} s, {_memory(own):.0f} MiB"
+                f"/health within {health.slowest:.2f} s, {_memory(own):.0f} MiB"
             )
             assert set(said) <= {200, 503}
             assert said[200] > 0
-            assert max(took) < HEALTH_WITHIN
+            assert health.slowest < HEALTH_WITHIN
             assert _memory(own) < MOST_MEMORY
