@@ -35,7 +35,7 @@ class Limits:
 
     body: int = 32 * body.MIB
     seconds: float = 10.0
-    requests: int = 512
+    requests: int = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -235,9 +235,14 @@ async def measure(
             async def post(name: str) -> None:
                 alert = firing(since, namespace=on.namespace, deployment=name, for_="0s")
                 where = f"{url}/api/v1/alerts"
-                async with on.session.post(where, json=webhook(alert), headers=headers) as answer:
-                    body = await answer.json()
-                    assert body["alerts"][0]["reason"] == "rolled_back", body
+                while True:
+                    body = webhook(alert)
+                    async with on.session.post(where, json=body, headers=headers) as answer:
+                        said = await answer.json()
+                    if answer.status != 503:
+                        break
+                    await asyncio.sleep(0.5)  # Alertmanager's first pause
+                assert said["alerts"][0]["reason"] == "rolled_back", said
 
             began = time.monotonic()
             await spread(((lambda name=name: post(name)) for name in targets), len(targets))  # type: ignore[misc] # mypy and defaults
