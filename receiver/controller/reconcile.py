@@ -14,7 +14,7 @@ from receiver.controller.guards import Guards
 from receiver.controller.look import Seen, look, rollout_of, why_stopped
 from receiver.controller.memory import Memory
 from receiver.controller.ports import Happening
-from receiver.controller.remember import decide_deferred, mark
+from receiver.controller.remember import decide_deferred, mark, wait_of
 from receiver.controller.setup import Ref, Setup
 from receiver.decisions import Verdict, decide_again
 from receiver.errors import Broken, Conflict, Denied, Forbidden, Rejected, TryAgain, Unavailable
@@ -44,11 +44,9 @@ class Reconciler:
         incident = journal.in_flight
         if incident is not None:
             return await self._advance(ref, journal, incident)
-        dues = [e.due for e in journal.deferred if e.due is not None]
-        if not dues:
-            return setup.timing.poll
-        wait = (min(dues) - setup.clock.now()).total_seconds()
-        if wait > 0:
+        now = setup.clock.now()
+        waits = [wait_of(e, now, setup.policy).total_seconds() for e in journal.deferred]
+        if (wait := min(waits, default=setup.timing.poll)) > 0:
             return min(wait, setup.timing.poll)
         await self._decide_deferred(ref)
         return 0

@@ -9,7 +9,7 @@ from hashlib import sha256
 from receiver import alerts as al
 from receiver.alerts import Alert
 from receiver.controller.answers import Action, Answer
-from receiver.decisions import FINAL, Case, Decision, Look, binding, decide
+from receiver.decisions import FINAL, Case, Decision, Look, Policy, binding, decide
 from receiver.journal import SUSPECT_FOR, Episode, Incident, Journal, Mark, Notice, Phase, Rehearsal
 from receiver.reasons import TOLD_TOGETHER, Reason, Severity, about, louder
 from receiver.rollout import Revision, Rollout, listed
@@ -86,10 +86,21 @@ def decide_deferred(look: Look, rollout: Rollout, routes: Routes) -> Journal:
     """Decide again every episode whose time has come."""
     journal = look.journal
     for episode in journal.deferred:
-        if episode.due is not None and episode.due <= look.now:
+        if wait_of(episode, look.now, look.policy) == timedelta(0):
             seen = replace(look, journal=journal)
             journal, _, _ = _judge(seen, rollout, episode, routes, fresh=False)
     return journal
+
+
+def wait_of(episode: Episode, now: datetime, policy: Policy) -> timedelta:
+    """Return how long a deferred episode has to wait still.
+
+    Nothing is deferred for longer than the longest of our spans: what is due later than that was
+    deferred by a clock that is ahead.
+    """
+    left = timedelta(0) if episode.due is None else episode.due - now
+    longest = max(policy.cooldown, policy.inherited_after)
+    return left if timedelta(0) < left <= longest else timedelta(0)
 
 
 def close(journal: Journal, alert: Alert, now: datetime) -> Journal:

@@ -137,14 +137,16 @@ def cooldown(case: Case) -> Decision | None:
     if not done:
         return None
     last = max(done, key=lambda i: i.completed_at or i.phase_at)
-    ends = (last.completed_at or last.phase_at) + case.policy.cooldown
-    if case.now < ends:
+    completed = last.completed_at or last.phase_at
+    ends = completed + case.policy.cooldown
+    # What is complete in the future was noted by a clock that is ahead: nobody knows when it was.
+    if completed <= case.now < ends:
         return Decision(reason=Reason.COOLDOWN, due=ends, detail=last.id)
     waited = case.episode.reason in (Reason.COOLDOWN, Reason.ROLLBACK_DID_NOT_HELP)
     # Whatever it was that resolved, the same alert again so soon says that it was not the release.
     asked = case.journal.episodes_of(last.uid, last.bad.code)
     again = any(e.alertname == case.episode.alertname for e in asked)
-    baking = case.now < (last.completed_at or last.phase_at) + case.policy.bake
+    baking = case.now < completed + case.policy.bake
     counts = waited or (baking and again)
     if counts and last.to is not None and last.to.code == case.rollout.code:
         return Decision(reason=Reason.ROLLBACK_DID_NOT_HELP, detail=last.id)

@@ -1413,3 +1413,43 @@ def test_an_alert_is_bound_to_a_code_that_is_known_or_to_none(
     known = {r.code for r in rollout_.revisions} | {i.bad.code for i in journal_.incidents}
     known |= {i.to.code for i in journal_.incidents if i.to is not None}
     assert found in known | {""}
+
+
+# --- clocks that are off
+
+
+def _restored(completed: float, updated: float | None) -> tuple[Rollout, Incident]:
+    """Return v2 restored from v3, complete so many minutes after T0 by our clock and by theirs."""
+    said = None
+    if updated is not None:
+        said = ro.Progressing(reason="NewReplicaSetAvailable", updated_at=iso(at(updated)))
+    left = incident(
+        "v3", Phase.RECOVERED, applied=completed - 1, completed=completed, entered=completed
+    )
+    return replace(undone(), progressing=said), left
+
+
+@pytest.mark.parametrize(
+    ("completed", "updated", "moment", "tag"),
+    [
+        (2, 2, 1.9, "v3"),
+        (2, 2, 2.1, "v2"),
+        (-58, 2, 1.9, "v3"),  # our clock is an hour slow: theirs counts
+        (-58, 2, 2.1, "v2"),
+        (62, 2, 2.1, "v2"),  # an hour fast: the same
+        (62, 2, 1.9, "v3"),
+        (2, -4000, 1.9, "v3"),  # what they say is of an earlier rollout
+        (2, None, 2.1, "v2"),  # they say nothing
+        (-58, None, -4.9, "v2"),  # and we cannot have left it before it was made
+    ],
+)
+def test_what_ran_when_is_told_by_the_clock_of_the_api_server_where_ours_is_off(
+    completed: float, updated: float | None, moment: float, tag: str
+) -> None:
+    rollout_, left = _restored(completed, updated)
+    assert binding(rollout_, journal(left), at(moment), "", "") == code(tag)
+
+
+def test_a_cooldown_that_began_in_the_future_is_over() -> None:
+    left = incident("v2", Phase.RECOVERED, to="v1", applied=59, completed=60, entered=60)
+    assert decide(case(None, left)).reason is not Reason.COOLDOWN

@@ -18,11 +18,6 @@ from tests.virtual import LoopClock, virtual
 JOURNAL = jn.name_of(NAMESPACE, NAME)
 KEY = "journal.json"
 
-MIXED = """decisions._ran_at sorts moments of the API server and of our own clock into one line: an
-hour of skew moves our completed_at before or behind what it must be compared with"""
-FAST = """what a fast clock wrote down is waited for by every other replica, however far off it is:
-Reconciler.step bounds each wait and not their sum"""
-
 
 def _paged(on: Stage, word: str) -> bool:
     return any(word in str(p) for p in on.people.pages if p["event_action"] == "trigger")
@@ -323,7 +318,6 @@ async def test_two_replicas_two_hours_apart_write_once_and_leave_each_other_alon
                 assert "rollback_receiver_claims_taken_total 0.0" in await answer.text()
 
 
-@pytest.mark.xfail(strict=True, reason=MIXED)
 @virtual
 async def test_a_late_alert_about_what_was_left_blames_nothing_else_by_a_slow_clock(
     tmp_path: Path,
@@ -339,7 +333,6 @@ async def test_a_late_alert_about_what_was_left_blames_nothing_else_by_a_slow_cl
         assert "suspect" not in marks
 
 
-@pytest.mark.xfail(strict=True, reason=MIXED)
 @virtual
 async def test_an_alert_about_what_we_went_back_to_is_not_silent_by_a_fast_clock(
     tmp_path: Path,
@@ -365,7 +358,6 @@ async def test_what_a_fast_clock_left_is_settled_in_time_by_another(tmp_path: Pa
         assert (on.image, len(on.template_writes())) == ("v2", 1)
 
 
-@pytest.mark.xfail(strict=True, reason=FAST)
 @virtual
 async def test_what_a_fast_clock_deferred_is_decided_in_time_by_another(tmp_path: Path) -> None:
     async with (
