@@ -4,22 +4,19 @@ One ConfigMap for all targets, written by compare-and-set. It decides whether th
 one too many; what became of each is in the journals.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from pydantic import AwareDatetime, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter
 
-from receiver.errors import StateUnreadable
+from receiver import versioned
 
 VERSION = 1
 # The share of all targets says something from so many on: one of three is no mass alert.
 SHARE_FROM = 3
 RESERVED_FOR = timedelta(days=7)
 RESERVATIONS_KEPT, STARTS_KEPT, TARGETS_NAMED = 1000, 1000, 100
-
-_STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +153,7 @@ class Ledger:
         return replace(self, reservations=left)
 
 
-Ledger.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
+Ledger.__pydantic_config__ = versioned.STRICT  # type: ignore[attr-defined]
 _LEDGER: TypeAdapter[Ledger] = TypeAdapter(Ledger)
 
 
@@ -167,16 +164,7 @@ def load(text: str | None) -> Ledger:
     """
     if text is None:
         return Ledger()
-    try:
-        version = json.loads(text).get("version")
-    except (ValueError, AttributeError, RecursionError):
-        raise StateUnreadable("the ledger is damaged: it is no JSON object") from None
-    if version != VERSION:
-        raise StateUnreadable(f"the ledger is of version {version}, known is {VERSION}")
-    try:
-        return _LEDGER.validate_json(text)
-    except ValidationError as error:
-        raise StateUnreadable(f"the ledger is damaged: {error.error_count()} faults") from None
+    return versioned.read(text, _LEDGER, what="ledger", versions=(VERSION,))
 
 
 def dump(ledger: Ledger) -> str:

@@ -4,15 +4,13 @@ import json
 from dataclasses import replace
 from hashlib import sha256
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from receiver.errors import StateUnreadable
+from receiver import versioned
 from receiver.journal.target import FIRST, VERSION, Journal
 
-# A frozen dataclass with these is read back exactly, or not at all.
-_STRICT = ConfigDict(extra="forbid")
 _SINCE_2 = frozenset({"rehearsals", "troubled", "verified"})
-Journal.__pydantic_config__ = _STRICT  # type: ignore[attr-defined]
+Journal.__pydantic_config__ = versioned.STRICT  # type: ignore[attr-defined]
 _JOURNAL: TypeAdapter[Journal] = TypeAdapter(Journal)
 
 
@@ -23,18 +21,8 @@ def load(text: str | None) -> Journal:
     """
     if text is None:
         return Journal()
-    try:
-        version = json.loads(text).get("version")
-    except (ValueError, AttributeError, RecursionError):
-        raise StateUnreadable("the journal is damaged: it is no JSON object") from None
-    if version not in (FIRST, VERSION):
-        raise StateUnreadable(f"the journal is of version {version}, known is {VERSION}")
-    try:
-        return replace(_JOURNAL.validate_json(text), version=VERSION)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(step) for step in first["loc"][:4])
-        raise StateUnreadable(f"the journal is damaged: {where}: {first['msg']}") from None
+    found = versioned.read(text, _JOURNAL, what="journal", versions=(FIRST, VERSION))
+    return replace(found, version=VERSION)
 
 
 def dump(journal: Journal) -> str:
