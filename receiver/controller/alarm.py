@@ -8,11 +8,11 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 
 from receiver.alerts import text
 from receiver.controller.ports import Delivery
 from receiver.controller.setup import Setup
+from receiver.journal import subject_of
 from receiver.messages import FAILING, WORKS_AGAIN, Story
 from receiver.reasons import Reason, Severity
 
@@ -111,9 +111,8 @@ class Alarm:
     def _story(self, state: str, *, began: datetime, detail: str) -> Story:
         setup = self._setup
         # The same for every replica: to a pager it is one alert, whoever calls.
-        whose = f"{setup.cluster_name}/{setup.state_namespace}"
         return Story(
-            subject="dir-" + sha256(whose.encode()).hexdigest()[:12],
+            subject=subject_of("dir", setup.installation),
             state=state,
             reason=Reason.STATE_UNREADABLE,
             severity=Severity.CRITICAL,

@@ -5,9 +5,8 @@ Every replica writes it by compare-and-set. What comes in at the same time is on
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
-from hashlib import sha256
 
 from receiver import ledger as lg
 from receiver.alerts import text
@@ -15,7 +14,7 @@ from receiver.controller.ports import State
 from receiver.controller.setup import KIND_LABEL, Ref, Setup
 from receiver.decisions import Decision, spent
 from receiver.errors import Conflict, Unavailable
-from receiver.journal import Journal, Notice
+from receiver.journal import Journal, Notice, subject_of
 from receiver.ledger import Ledger, Opening
 from receiver.messages import HEARD_AGAIN, MASS_ALERT, MASS_ALERT_OVER, SILENT
 from receiver.reasons import Reason, Severity
@@ -29,21 +28,15 @@ COUNTED_EVERY = 300.0
 _NAMED = 20
 
 
-@dataclass(slots=True)
-class _Batch:
-    """Targets that began to alert and are written down together."""
-
-    targets: set[str] = field(default_factory=set)
-    task: asyncio.Task[Ledger] | None = None
-
-
 class Guards:
     """The ledger, as far as this replica needs it."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._lock = asyncio.Lock()
-        self._batch: _Batch | None = None
+        # Targets that began to alert and are written down together, and the task that does it.
+        self._beginning: set[str] = set()
+        self._flushing: asyncio.Task[Ledger] | None = None
         self._opted_in = 0
         self._counted_at: float | None = None
 
@@ -53,20 +46,16 @@ class Guards:
 
     async def began(self, ref: Ref) -> Ledger:
         """Write down that a target began to alert; return the ledger with all that did so far."""
-        if self._batch is None:
-            self._batch = _Batch()
-            self._batch.task = asyncio.create_task(self._flush(), name="ledger")
-        batch = self._batch
-        batch.targets.add(str(ref))
-        assert batch.task is not None  # noqa: S101 - made with the batch
+        self._beginning.add(str(ref))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush(), name="ledger")
         # One who leaves does not take the write away from the others.
-        return await asyncio.shield(batch.task)
+        return await asyncio.shield(self._flushing)
 
     async def _flush(self) -> Ledger:
         async with self._lock:
-            # Whoever comes from now on is in the next batch.
-            batch, self._batch = self._batch, None
-            targets = batch.targets if batch is not None else set()
+            # Whoever comes from now on is written down by the next one.
+            targets, self._beginning, self._flushing = self._beginning, set(), None
             breaker, now = self._setup.policy.breaker, self._setup.clock.now()
             return await self._amend(
                 lambda ledger: ledger.began(targets, now, breaker, self._opted_in)
@@ -171,8 +160,7 @@ def told(journal: Journal, ledger: Ledger, setup: Setup) -> Journal:
 
 def silence(journal: Journal, setup: Setup, *, silent: bool) -> Journal:
     """Return the receiver's own journal as the monitoring is: silent, or heard again."""
-    whose = f"{setup.cluster_name}/{setup.state_namespace}"
-    subject = "wdg-" + sha256(whose.encode()).hexdigest()[:12]
+    subject = subject_of("wdg", setup.installation)
     known = next((n for n in journal.notices if n.subject == subject), None)
     state = SILENT if silent else HEARD_AGAIN
     if known.state == state if known is not None else not silent:
@@ -193,7 +181,7 @@ def silence(journal: Journal, setup: Setup, *, silent: bool) -> Journal:
 
 
 def _subject(opening: Opening) -> str:
-    return "brk-" + sha256(opening.at.isoformat().encode()).hexdigest()[:12]
+    return subject_of("brk", opening.at.isoformat())
 
 
 def _notice(subject: str, opening: Opening, now: datetime) -> Notice:

@@ -10,7 +10,17 @@ from receiver import alerts as al
 from receiver.alerts import Alert
 from receiver.controller.answers import Action, Answer
 from receiver.decisions import FINAL, Case, Decision, Look, Policy, binding, decide
-from receiver.journal import SUSPECT_FOR, Episode, Incident, Journal, Mark, Notice, Phase, Rehearsal
+from receiver.journal import (
+    SUSPECT_FOR,
+    Episode,
+    Incident,
+    Journal,
+    Mark,
+    Notice,
+    Phase,
+    Rehearsal,
+    subject_of,
+)
 from receiver.reasons import TOLD_TOGETHER, Reason, Severity, about, louder
 from receiver.rollout import Revision, Rollout, listed
 
@@ -253,7 +263,7 @@ def tell_refusal(
     severity = tell if tell is Severity.INFO else louder(tell, episode.severity)
     what = f"{rollout.uid}/{episode.code or episode.named}/{decision.reason}"
     notice = Notice(
-        subject="ref-" + sha256(what.encode()).hexdigest()[:12],
+        subject=subject_of("ref", what),
         state="shadow" if decision.reason is Reason.SHADOW else "refused",
         reason=decision.reason,
         severity=severity,
@@ -321,7 +331,7 @@ def pass_on(journal: Journal, alert: Alert, now: datetime, routes: Routes) -> Jo
         journal = journal.with_episode(replace(earlier, ends_at=ended))
     journal = _tell_resolved(journal, alert, ended, now, sinks)
     what = f"{alert.fingerprint}/{alert.starts_at.isoformat()}"
-    subject = "alert-" + sha256(what.encode()).hexdigest()[:12]
+    subject = subject_of("alert", what)
     if any(n.subject == subject for n in journal.notices):
         return journal
     episode = replace(
@@ -370,7 +380,7 @@ def refuse(journal: Journal, alert: Alert, why: Refused, now: datetime, routes: 
         return journal
     severity = louder(tell, severity_of(alert))
     what = f"{why.namespace}/{why.deployment}/{alert.name}/{why.reason}"
-    subject = "ref-" + sha256(what.encode()).hexdigest()[:12]
+    subject = subject_of("ref", what)
     if any(n.subject == subject for n in journal.notices):
         return journal
     notice = Notice(

@@ -75,3 +75,8 @@ class Setup:
     stopped: str = ""
     timing: Timing = Timing()
     prometheus: Prometheus | None = None
+
+    @property
+    def installation(self) -> str:
+        """Return what all replicas of one installation have in common, and no other has."""
+        return f"{self.cluster_name}/{self.state_namespace}"

@@ -29,6 +29,7 @@ from receiver.journal.facts import (
     Rehearsal,
     Reply,
     Told,
+    subject_of,
 )
 from receiver.journal.stored import OWN, dump, load, name_of
 from receiver.journal.target import REHEARSALS_KEPT, SUSPECT_FOR, VERSION, Journal
@@ -64,4 +65,5 @@ __all__ = [
     "dump",
     "load",
     "name_of",
+    "subject_of",
 ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 from pydantic import AwareDatetime
@@ -165,6 +166,14 @@ class Notice:
     deployment: str = ""
     episodes: tuple[str, ...] = ()
     detail: str = ""
+
+
+def subject_of(kind: str, what: str) -> str:
+    """Return the subject of a notice: the same for the same matter, whichever replica tells of it.
+
+    `kind` is a short word before it, `what` all that tells one matter from another.
+    """
+    return f"{kind}-{sha256(what.encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,7 +63,7 @@ async def test_what_a_person_may_is_what_the_api_server_lets_him(
     verb: Verb, acts: list[Act]
 ) -> None:
     for allowed in (True, False):
-        reviews = FakeReviews(may=lambda _, __, allowed=allowed: allowed)  # type: ignore[misc]
+        reviews = FakeReviews(may=lambda _, __, allowed=allowed: allowed)  # type: ignore[misc] # mypy and defaults
         known = people(reviews, verb="rollback")
         person = await known.identify("Bearer a.l.ice")
         assert person is not None
