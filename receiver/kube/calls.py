@@ -1,6 +1,7 @@
 """One call of the Kubernetes API: raw JSON, a deadline, and errors that say whose move it is."""
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -10,8 +11,8 @@ from kubernetes_asyncio.client.exceptions import ApiException
 from kubernetes_asyncio.config import ConfigException
 
 from receiver.clock import Clock
-from receiver.errors import Unavailable
-from receiver.kube.answers import READS, Obj, error_of
+from receiver.errors import Forbidden, ReceiverError, Unavailable
+from receiver.kube.answers import READS, MissingError, Obj, error_of
 
 Query: TypeAlias = list[tuple[str, str]]
 # verb, resource ("deployments.apps"), HTTP status (None: no answer), seconds it took
@@ -22,6 +23,9 @@ READ_WITHIN, WRITE_WITHIN, CONNECT_WITHIN = 5.0, 10.0, 5.0
 JSON, JSON_PATCH = "application/json", "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 LARGEST_REFUSAL = 64 * 1024
+# Seconds after a broken connection in which a 401 or 403 proves nothing: an API server that just
+# started refuses everybody until it has read the roles (seen: it listens a second before that).
+ROLES_UNREAD = 30.0
 _SUCCESS = range(200, 300)
 _EXPIRED = 410
 _BROKE = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
@@ -56,6 +60,7 @@ class Calls:
         self._api = api
         self._clock = clock
         self._observe = observe
+        self._lost_at = -math.inf
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -95,7 +100,8 @@ class Calls:
             code = error.status or None
             headers: Mapping[str, str] = error.headers or {}
             text = error.body if isinstance(error.body, str) else ""
-            raise error_of(verb, error.status or 0, text, headers.get("Retry-After")) from None
+            refusal = error_of(verb, error.status or 0, text, headers.get("Retry-After"))
+            raise self._meant(refusal) from None
         finally:
             self._observe(verb, resource, code, self._clock.monotonic() - began)
         if not isinstance(answer, dict):
@@ -131,12 +137,12 @@ class Calls:
         except _LostError as error:
             raise error.meaning from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _unanswered("watch", error) from None
+            raise self._unanswered("watch", error) from None
         finally:
             self._observe("watch", resource, code, self._clock.monotonic() - began)
         if code == _EXPIRED:
             return None
-        raise error_of("watch", code, refusal, response.headers.get("Retry-After"))
+        raise self._meant(error_of("watch", code, refusal, response.headers.get("Retry-After")))
 
     async def _send(
         self,
@@ -177,7 +183,7 @@ class Calls:
         except ConfigException as error:
             raise Unavailable(f"no credential for the Kubernetes API: {_kind(error)}") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            meaning = _unanswered(verb, error)
+            meaning = self._unanswered(verb, error)
             if isinstance(error, _BROKE) and not isinstance(error, _NEVER_MADE):
                 raise _LostError(meaning) from None
             raise meaning from None
@@ -186,13 +192,20 @@ class Calls:
             text = f"the Kubernetes API answered what cannot be read: {_kind(error)}"
             raise Unavailable(text, ambiguous=verb not in READS) from None
 
+    def _unanswered(self, verb: str, error: Exception) -> Unavailable:
+        """Say why there is no answer; a connection that was never made cannot have written."""
+        self._lost_at = self._clock.monotonic()
+        if isinstance(error, _NEVER_MADE):
+            return Unavailable(f"the Kubernetes API is not reached: {_kind(error)}")
+        text = f"the Kubernetes API did not answer: {_kind(error)}"
+        return Unavailable(text, ambiguous=verb not in READS)
 
-def _unanswered(verb: str, error: Exception) -> Unavailable:
-    """Say why there is no answer; a connection that was never made cannot have written."""
-    if isinstance(error, _NEVER_MADE):
-        return Unavailable(f"the Kubernetes API is not reached: {_kind(error)}")
-    text = f"the Kubernetes API did not answer: {_kind(error)}"
-    return Unavailable(text, ambiguous=verb not in READS)
+    def _meant(self, refusal: ReceiverError | MissingError) -> ReceiverError | MissingError:
+        """Return what a refusal means; a right denied just after an outage may be there again."""
+        since = self._clock.monotonic() - self._lost_at
+        if isinstance(refusal, Forbidden) and since < ROLES_UNREAD:
+            return Unavailable(f"just after an outage the Kubernetes API says {refusal}")
+        return refusal
 
 
 def _kind(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import pytest
 from receiver.controller.ports import State
 from receiver.errors import Denied, Forbidden, ReceiverError, Unavailable
 from receiver.kube import KubernetesCluster, connect
-from receiver.kube.calls import READ_WITHIN, WRITE_WITHIN
+from receiver.kube.calls import READ_WITHIN, ROLES_UNREAD, WRITE_WITHIN
 from receiver.sandbox import Fault
 from tests.kube.http import Obj
 from tests.kube.raw_server import answer, kubeconfig, raw_cluster
@@ -224,6 +224,23 @@ async def test_an_unknown_token_is_forbidden(world: SandboxWorld) -> None:
     known = await world.connect("the right one")
     await known.ping()
     await known.aclose()
+
+
+@on_sandbox
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_right_denied_just_after_an_outage_may_be_there_again(
+    world: SandboxWorld, status: int
+) -> None:
+    """An API server that starts listens before it has read the roles, and refuses everybody."""
+    fault = Fault("GET", "status", status=status, times=None)
+    world.sandbox.faults += [Fault("GET", "reset_before", times=2), fault]
+    with pytest.raises(Unavailable, match="did not answer"):
+        await world.cluster.ping()
+    with pytest.raises(Unavailable, match=f"just after an outage .* {status}"):
+        await world.cluster.ping()
+    await asyncio.sleep(ROLES_UNREAD)
+    with pytest.raises(Forbidden, match=str(status)):
+        await world.cluster.ping()
 
 
 # --- what is told of it
