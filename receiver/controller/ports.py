@@ -8,6 +8,7 @@ Errors are those of `receiver.errors`: `Conflict`, `Unavailable`, `Forbidden`, `
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
 
@@ -187,11 +188,32 @@ class Delivery(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What a sink said. `detail` is bounded and holds no secret; `retry_after` is in seconds."""
+    """What a sink said. `detail` is bounded and holds no secret; `retry_after` is in seconds.
+
+    `mark` is what the sink wants to be given again with the next message about this subject, ""
+    for nothing: where a Slack message is, for example. It is opaque, short, and no secret.
+    """
 
     delivery: Delivery
     detail: str = ""
     retry_after: float | None = None
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What a sink has heard of a subject, as far as the journal knows.
+
+    `state` is the state it took last, "" for none, and `mark` that of its receipts. Since `doubt` a
+    message may have been taken of which nobody knows: its answer was lost, or whoever sent it died.
+    """
+
+    state: str = ""
+    mark: str = ""
+    doubt: datetime | None = None
+
+
+NOTHING_HEARD = Heard()
 
 
 class Outbox(Protocol):
@@ -201,11 +223,10 @@ class Outbox(Protocol):
         """Return the names of the sinks that a severity goes to (`default` for unknown ones)."""
         ...
 
-    def speaks_of(self, sink: str, story: Story, told: str | None) -> bool:
+    def speaks_of(self, sink: str, story: Story, heard: Heard) -> bool:
         """Return whether this sink has anything to say about a story.
 
-        `told` is the state it last delivered for this subject, None when it has said nothing:
-        there is nothing to resolve at a pager that was never triggered.
+        There is nothing to resolve at a pager that was never triggered, and may not have been.
         """
         ...
 
@@ -216,7 +237,7 @@ class Outbox(Protocol):
         """
         ...
 
-    async def deliver(self, sink: str, story: Story) -> Receipt:
+    async def deliver(self, sink: str, story: Story, heard: Heard = NOTHING_HEARD) -> Receipt:
         """Send the story as this sink says it, once. Never raises for what the other side does."""
         ...
 

@@ -5,12 +5,12 @@ One sender for each target and sink, so that no sink waits for another and none 
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from receiver.controller.memory import Memory
-from receiver.controller.ports import Delivery
+from receiver.controller.ports import NOTHING_HEARD, Delivery, Heard
 from receiver.controller.setup import Ref, Setup
 from receiver.controller.story import story_of
 from receiver.errors import Broken, TryAgain
@@ -23,7 +23,6 @@ UNAUTHORIZED_AGAIN = timedelta(seconds=60)
 LAST_ANSWERS = 3.0
 # The good ends of what a sink may have been told the bad beginning of.
 CLOSING = frozenset({"recovered", "resolved"})
-MAYBE = "maybe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +31,7 @@ class Due:
 
     owed: Owed
     story: Story
+    heard: Heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Accepted:
 
     since: datetime
     state: str
+    mark: str
 
 
 class Teller:
@@ -108,7 +109,7 @@ class Teller:
             return due
         self._on_its_way.add((ref, sink))
         try:
-            await self._deliver(ref, due.owed, due.story, accepted)
+            await self._deliver(ref, due, accepted)
         finally:
             self._on_its_way.discard((ref, sink))
         return 0
@@ -127,7 +128,7 @@ class Teller:
         before = accepted.get(next_.subject)
         if before is not None and before.since == next_.since:
             # The sink has heard it, and only the journal could not be written.
-            await self._tick(ref, next_, before.state)
+            await self._tick(ref, next_, before.state, before.mark)
             del accepted[next_.subject]
             return 0
         now = setup.clock.now()
@@ -135,28 +136,28 @@ class Teller:
             wait = (next_.not_before - now).total_seconds()
             return min(wait, setup.timing.retry_most)
         story = story_of(journal, next_.subject, setup.cluster_name, setup.policy.verify_within)
-        told = before.state if before else journal.told_state(next_.subject, sink)
-        if story is not None and story.state in CLOSING and told is None:
+        heard = _heard(journal, next_, before)
+        if story is not None and story.state in CLOSING and not heard.state and not heard.doubt:
             # A replica that died may have opened an alert there and not have noted it.
-            told = MAYBE
-        if story is None or not setup.outbox.speaks_of(sink, story, told):
+            heard = replace(heard, doubt=next_.since)
+        if story is None or not setup.outbox.speaks_of(sink, story, heard):
             await self._tick(ref, next_, None)
             return 0
-        return Due(owed=next_, story=story)
+        return Due(owed=next_, story=story, heard=heard)
 
-    async def _deliver(
-        self, ref: Ref, owed: Owed, story: Story, accepted: dict[str, Accepted]
-    ) -> None:
+    async def _deliver(self, ref: Ref, due: Due, accepted: dict[str, Accepted]) -> None:
+        owed, story = due.owed, due.story
         setup, now = self._setup, self._setup.clock.now()
-        receipt = await setup.outbox.deliver(owed.sink, story)
+        receipt = await setup.outbox.deliver(owed.sink, story, due.heard)
         delivery = receipt.delivery
         log = setup.log.bind(
             sink=owed.sink, subject=owed.subject, state=story.state, delivery=delivery.value
         )
         if delivery is Delivery.DELIVERED:
             log.info("notice_delivered")
-            accepted[owed.subject] = Accepted(owed.since, story.state)
-            await self._tick(ref, owed, story.state)
+            mark = receipt.mark or due.heard.mark
+            accepted[owed.subject] = Accepted(owed.since, story.state, mark)
+            await self._tick(ref, owed, story.state, mark)
             # From now on the journal says so.
             del accepted[owed.subject]
             return
@@ -178,7 +179,7 @@ class Teller:
         most = min(timing.notice_most, timing.notice_first * 2 ** min(owed.attempts, 20))
         return timedelta(seconds=self._setup.rng.uniform(timing.notice_first / 2, most))
 
-    async def _tick(self, ref: Ref, owed: Owed, state: str | None) -> None:
+    async def _tick(self, ref: Ref, owed: Owed, state: str | None, mark: str = "") -> None:
         """Note that a debt is met, unless another replica works on it now and has met it.
 
         What that one has told since is newer than what we told before we slept.
@@ -189,6 +190,15 @@ class Teller:
             debt = (owed.subject, owed.sink, owed.since)
             left = any((o.subject, o.sink, o.since) == debt for o in journal.owed)
             ours = journal.claim == self._setup.replica
-            return journal.tick(owed, state, now) if left or ours else None
+            return journal.tick(owed, state, now, mark) if left or ours else None
 
         await self._memory.amend(ref, change)
+
+
+def _heard(journal: Journal, owed: Owed, accepted: Accepted | None) -> Heard:
+    """Return what a sink has heard of the subject of a debt."""
+    if accepted is not None:
+        return Heard(state=accepted.state, mark=accepted.mark, doubt=owed.doubt)
+    told = journal.told_of(owed.subject, owed.sink)
+    heard = Heard(state=told.state, mark=told.mark) if told is not None else NOTHING_HEARD
+    return replace(heard, doubt=owed.doubt)

@@ -112,7 +112,8 @@ class Incident:
 class Episode:
     """One firing of one alert. `code` is the revision it was first bound to; that never changes.
 
-    `asks`: it asks for a rollback. `due`: when a deferred decision is made again.
+    `asks`: it asks for a rollback. `due`: when a deferred decision is made again. `labels` are
+    bounded, and the same as those of the fingerprint only when none was cut.
     """
 
     fingerprint: str
@@ -134,6 +135,8 @@ class Episode:
     runbook_url: str = ""
     dashboard_url: str = ""
     generator_url: str = ""
+    value: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def firing(self) -> bool:
@@ -143,13 +146,19 @@ class Episode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
-    """A notice that a sink has not taken yet: one for a subject and a sink, of its newest state."""
+    """A notice that a sink has not taken yet: one for a subject and a sink, of its newest state.
+
+    Since `doubt` it may have been taken all the same. `instead_of` is the sink that should have
+    taken it and did not, "" when this one is owed it for its own sake.
+    """
 
     subject: str
     sink: str
     since: AwareDatetime
     attempts: int = 0
     not_before: AwareDatetime | None = None
+    doubt: AwareDatetime | None = None
+    instead_of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,12 +187,13 @@ def subject_of(kind: str, what: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """The state of a subject that a sink took last."""
+    """The state of a subject that a sink took last, and the mark it gave for the next message."""
 
     subject: str
     sink: str
     state: str
     at: AwareDatetime
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

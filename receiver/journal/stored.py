@@ -10,6 +10,11 @@ from receiver import versioned
 from receiver.journal.target import FIRST, VERSION, Journal
 
 _SINCE_2 = frozenset({"rehearsals", "troubled", "verified"})
+_SINCE_2_IN = {
+    "episodes": frozenset({"labels", "value"}),
+    "owed": frozenset({"doubt", "instead_of"}),
+    "told": frozenset({"mark"}),
+}
 Journal.__pydantic_config__ = versioned.STRICT  # type: ignore[attr-defined]
 _JOURNAL: TypeAdapter[Journal] = TypeAdapter(Journal)
 
@@ -28,7 +33,10 @@ def load(text: str | None) -> Journal:
 def dump(journal: Journal) -> str:
     """Write a journal as JSON; what is as it is by default is left out."""
     found = _JOURNAL.dump_python(journal, mode="json", exclude_defaults=True)
-    found["version"] = VERSION if found.keys() & _SINCE_2 else FIRST
+    newer = found.keys() & _SINCE_2 or any(
+        item.keys() & keys for key, keys in _SINCE_2_IN.items() for item in found.get(key, ())
+    )
+    found["version"] = VERSION if newer else FIRST
     return json.dumps(found, separators=(",", ":"), ensure_ascii=False)
 
 

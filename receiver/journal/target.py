@@ -148,19 +148,24 @@ class Journal:
         others = tuple(n for n in self.notices if n.subject != notice.subject)
         return replace(self, notices=(*others, notice))
 
-    def told_state(self, subject: str, sink: str) -> str | None:
-        """Return the state of a subject that a sink took last, None when it took none."""
-        found = (t.state for t in self.told if (t.subject, t.sink) == (subject, sink))
-        return next(found, None)
+    def told_of(self, subject: str, sink: str) -> Told | None:
+        """Return what a sink took last of a subject, None when it took nothing."""
+        return next((t for t in self.told if (t.subject, t.sink) == (subject, sink)), None)
 
-    def tick(self, owed: Owed, state: str | None, now: datetime) -> "Journal":
-        """Return it without that debt, unless a newer state came to be owed meanwhile."""
+    def tick(self, owed: Owed, state: str | None, now: datetime, mark: str = "") -> "Journal":
+        """Return it without that debt, unless a newer state came to be owed meanwhile.
+
+        `state` None: the sink took nothing, the debt is given up or pointless.
+        """
         key = (owed.subject, owed.sink)
         left = tuple(o for o in self.owed if (o.subject, o.sink) != key or o.since != owed.since)
         told = self.told
         if state is not None:
             others = tuple(t for t in told if (t.subject, t.sink) != key)
-            told = (*others, Told(subject=owed.subject, sink=owed.sink, state=state, at=now))
+            told = (
+                *others,
+                Told(subject=owed.subject, sink=owed.sink, state=state, at=now, mark=mark),
+            )
         return replace(self, owed=left, told=told)
 
     def postpone(self, owed: Owed, until: datetime) -> "Journal":

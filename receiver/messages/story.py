@@ -19,6 +19,8 @@ class AlertLine:
     runbook_url: str = ""
     dashboard_url: str = ""
     generator_url: str = ""
+    value: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,8 @@ class Story:
 
     `state` is the phase of an incident (`receiver.journal.Phase`), `refused` for a refusal without
     an incident, `firing` or `resolved` for an alert passed on, `failing` for a fault of our own.
-    `subject` is stable for the life of the subject: the PagerDuty `dedup_key`.
+    `subject` is stable for the life of the subject: the PagerDuty `dedup_key`. `instead_of` are the
+    sinks that should have been the first to take it, and have not.
     """
 
     subject: str
@@ -56,3 +59,4 @@ class Story:
     why: str = ""
     detail: str = ""
     until: datetime | None = None
+    instead_of: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from receiver import messages
 from receiver.clock import Clock
-from receiver.controller.ports import Delivery, Receipt
+from receiver.controller.ports import NOTHING_HEARD, Delivery, Heard, Receipt
 from receiver.messages import RESOLVING, Story
 from receiver.notify import answers
 from receiver.notify.pace import Pace
@@ -63,19 +63,19 @@ class Sinks:
         """Return the names of the sinks that a severity goes to, `default` for unknown ones."""
         return self._routes.get(severity, self._routes.get("default", ()))
 
-    def speaks_of(self, sink: str, story: Story, told: str | None) -> bool:
-        """Return whether a sink has anything to say about a story, having last said `told`."""
+    def speaks_of(self, sink: str, story: Story, heard: Heard) -> bool:
+        """Return whether a sink has anything to say about a story, after what it has heard."""
         known = self._sinks.get(sink)
         if known is None or story.state in _TOO_EARLY:
             return False
-        if story.state == told and told in _UNDER_WAY:
+        if story.state == heard.state and heard.state in _UNDER_WAY:
             return False
         if known.kind is Kind.SLACK:
             return True
         if story.state in RESOLVING:
             # A trigger of unknown fate may have opened an alert, which nobody else would close.
-            opened = told is not None and told not in RESOLVING
-            return opened or (sink, story.subject) in self._doubts
+            opened = bool(heard.state) and heard.state not in RESOLVING
+            return opened or heard.doubt is not None or (sink, story.subject) in self._doubts
         return messages.pagerduty(story) is not None
 
     async def turn(self, sink: str) -> bool:
@@ -90,8 +90,9 @@ class Sinks:
                 await self._clock.sleep(wait)
         return self._clock.monotonic() > began
 
-    async def deliver(self, sink: str, story: Story) -> Receipt:
+    async def deliver(self, sink: str, story: Story, heard: Heard = NOTHING_HEARD) -> Receipt:
         """Send a story once; whoever calls has had its `turn`."""
+        del heard
         known = self._sinks.get(sink)
         if known is None:
             return Receipt(delivery=Delivery.REJECTED, detail="there is no such sink")

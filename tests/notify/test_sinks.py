@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver.controller.ports import Delivery, Outbox, Receipt
+from receiver.controller.ports import NOTHING_HEARD, Delivery, Outbox, Receipt
 from receiver.messages import pagerduty, slack
 from receiver.notify import Kind, Secret, Sink, Sinks
 from tests.messages.limits import slack_faults
@@ -93,7 +93,7 @@ async def test_an_unknown_sink_takes_nothing(tmp_path: Path) -> None:
     async with Site().serve() as site, post(tmp_path, site.url) as mail:
         receipt = await mail.sinks.deliver("nobody", story())
         assert receipt == Receipt(delivery=Delivery.REJECTED, detail="there is no such sink")
-        assert not mail.sinks.speaks_of("nobody", story(), None)
+        assert not mail.sinks.speaks_of("nobody", story(), NOTHING_HEARD)
         assert mail.sinks.status("nobody") == "unknown"
         assert mail.observed == []
 

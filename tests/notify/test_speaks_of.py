@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.controller.ports import Delivery
+from receiver.controller.ports import NOTHING_HEARD, Delivery, Heard
 from receiver.notify import Sinks
 from receiver.reasons import Severity
 from tests.messages.stories import story
@@ -68,8 +68,9 @@ async def test_each_sink_speaks_of_what_it_has_to_say(
 ) -> None:
     async with post(tmp_path, "http://127.0.0.1:1") as mail:
         now = story(state=state, severity=severity)
-        assert mail.sinks.speaks_of("chat", now, told) is chat
-        assert mail.sinks.speaks_of("pager", now, told) is pager
+        heard = Heard(state=told or "")
+        assert mail.sinks.speaks_of("chat", now, heard) is chat
+        assert mail.sinks.speaks_of("pager", now, heard) is pager
 
 
 @virtual
@@ -78,13 +79,13 @@ async def test_a_page_of_unknown_fate_is_resolved_although_it_was_never_taken(
 ) -> None:
     async with Site(usual=(500, "")).serve() as site, post(tmp_path, site.url) as mail:
         failed, well = story(state="following"), story(state="recovered")
-        assert not mail.sinks.speaks_of("pager", well, None)
+        assert not mail.sinks.speaks_of("pager", well, NOTHING_HEARD)
         assert (await mail.sinks.deliver("pager", failed)).delivery is Delivery.AMBIGUOUS
-        assert mail.sinks.speaks_of("pager", well, None)
-        assert not mail.sinks.speaks_of("pager", replace(well, subject="another"), None)
+        assert mail.sinks.speaks_of("pager", well, NOTHING_HEARD)
+        assert not mail.sinks.speaks_of("pager", replace(well, subject="another"), NOTHING_HEARD)
         site.usual = TAKEN
         await mail.sinks.deliver("pager", well)
-        assert not mail.sinks.speaks_of("pager", well, None)
+        assert not mail.sinks.speaks_of("pager", well, NOTHING_HEARD)
     assert [body["event_action"] for body in site.bodies] == ["trigger", "resolve"]
 
 
@@ -95,6 +96,6 @@ async def test_only_so_many_pages_of_unknown_fate_are_remembered(tmp_path: Path)
             await until_taken(mail, "pager", story(subject=f"inc-{number}"))
         well = story(state="recovered")
         first, second, last = (replace(well, subject=f"inc-{n}") for n in (0, 1, 1000))
-        assert not mail.sinks.speaks_of("pager", first, None)
-        assert mail.sinks.speaks_of("pager", second, None)
-        assert mail.sinks.speaks_of("pager", last, None)
+        assert not mail.sinks.speaks_of("pager", first, NOTHING_HEARD)
+        assert mail.sinks.speaks_of("pager", second, NOTHING_HEARD)
+        assert mail.sinks.speaks_of("pager", last, NOTHING_HEARD)

@@ -17,7 +17,7 @@ from receiver.controller import proof, reconcile, remember
 from receiver.controller.claims import Claims
 from receiver.controller.guards import Guards
 from receiver.controller.memory import Entry, Memory
-from receiver.controller.ports import Delivery, Receipt
+from receiver.controller.ports import NOTHING_HEARD, Delivery, Heard, Receipt
 from receiver.controller.receiving import Receiving
 from receiver.controller.setup import Ref, Setup
 from receiver.decisions import again, cases, destinations, table
@@ -158,7 +158,9 @@ def _no_refusal_is_final(patch: pytest.MonkeyPatch) -> None:
 
 
 def _ticked_before_it_is_accepted(patch: pytest.MonkeyPatch) -> None:
-    async def deliver(self: Sinks, sink: str, story: Story) -> Receipt:
+    async def deliver(
+        self: Sinks, sink: str, story: Story, heard: Heard = NOTHING_HEARD
+    ) -> Receipt:
         await transported(self, sink, story)
         return Receipt(delivery=Delivery.DELIVERED)
 
