@@ -58,6 +58,7 @@ METRICS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
         (),
         "When the Watchdog was last posted to this replica",
     ),
+    ("watchdogs_silent", "gauge", (), "How many Watchdogs were heard once and are missing now"),
     ("auth_failures_total", "counter", ("realm",), "Requests without a valid credential"),
     ("build_info", "gauge", ("version",), "Always 1"),
 )
@@ -98,6 +99,7 @@ class Metrics:
     breaker_open: Gauge
     last_webhook_timestamp_seconds: Gauge
     watchdog_timestamp_seconds: Gauge
+    watchdogs_silent: Gauge
     auth_failures_total: Counter
     build_info: Gauge
 

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from receiver.controller.heartbeats import PREFIX, Heartbeats
 from receiver.controller.memory import Memory, ref_of
 from receiver.controller.setup import BEATS, OPEN_JOURNALS, Ref, Setup
 from receiver.errors import Broken, StateUnreadable, TryAgain
@@ -20,19 +21,10 @@ TAKEN_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The last beat of a replica, and when this process first saw that one.
-
-    A beat is COUNT.HEARTBEATS: how often the replica beat, and how often the monitoring's Watchdog
-    was posted to it. Alertmanager keeps its connection, so most replicas hear it through another.
-    """
+    """The last beat of a replica, which is how often it beat, and when this process saw it."""
 
     beat: str
     at: float
-
-    @property
-    def heartbeats(self) -> str:
-        """Return the part that moves when the Watchdog arrives there."""
-        return self.beat.partition(".")[2]
 
 
 class Claims:
@@ -46,34 +38,20 @@ class Claims:
         self._silent_since: dict[str, float] = {}
         self._listened_at: float | None = None
         self._count = 0
-        self._heartbeats = 0
-        self.watchdog_at: float | None = None
-
-    def heartbeat(self) -> None:
-        """Take note that the Watchdog of the monitoring arrived, and tell it with the next beat."""
-        self._heartbeats += 1
-        self.watchdog_at = self._setup.clock.monotonic()
-        self._setup.metrics.watchdog_timestamp_seconds.set(self._setup.clock.now().timestamp())
-
-    @property
-    def silent(self) -> bool | None:
-        """Return whether the Watchdog is missing; None: it was never heard, so nobody waits."""
-        if self.watchdog_at is None:
-            return None
-        silence = self._setup.clock.monotonic() - self.watchdog_at
-        return silence >= self._setup.silent_after
+        self.heartbeats = Heartbeats(setup)
 
     async def beat(self) -> None:
         """Say that we live, and hear who else does."""
         setup = self._setup
         self._count += 1
-        beat = f"{self._count}.{self._heartbeats}"
-        found = await setup.cluster.beat(BEATS, setup.replica, beat)
-        self._listen(found)
+        news = self.heartbeats.news()
+        found = await setup.cluster.beat(BEATS, {setup.replica: str(self._count)} | news)
+        self.heartbeats.told(news, found)
+        self._listen({key: beat for key, beat in found.items() if not key.startswith(PREFIX)})
         now = setup.clock.monotonic()
         for replica, heard in list(self._heard.items()):
             if replica != setup.replica and now - heard.at > setup.timing.forget:
-                await setup.cluster.beat(BEATS, replica, None)
+                await setup.cluster.beat(BEATS, {replica: None})
                 self._heard.pop(replica, None)
 
     def _listen(self, found: Mapping[str, str]) -> None:
@@ -87,13 +65,7 @@ class Claims:
             heard = self._heard.get(replica)
             if heard is not None and heard.beat == beat:
                 continue
-            self._heard[replica] = new = Heard(beat, now)
-            if (
-                heard is not None
-                and heard.heartbeats != new.heartbeats
-                and replica != self._setup.replica
-            ):
-                self.watchdog_at = now
+            self._heard[replica] = Heard(beat, now)
 
     def lives(self, replica: str) -> bool:
         """Return whether a replica was heard of lately. One never heard of has its time, too."""
@@ -176,4 +148,4 @@ class Claims:
 
     async def leave(self) -> None:
         """Take our beat away; what we had claimed was given up before."""
-        await self._setup.cluster.beat(BEATS, self._setup.replica, None)
+        await self._setup.cluster.beat(BEATS, {self._setup.replica: None})

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from receiver import ledger as lg
 from receiver.alerts import text
+from receiver.controller.heartbeats import Silence
 from receiver.controller.ports import State
 from receiver.controller.setup import KIND_LABEL, Ref, Setup
 from receiver.decisions import Decision, spent
@@ -158,15 +159,16 @@ def told(journal: Journal, ledger: Ledger, setup: Setup) -> Journal:
     return journal.with_notice(notice).owe(subject, sinks, now)
 
 
-def silence(journal: Journal, setup: Setup, *, silent: bool) -> Journal:
+def silence(journal: Journal, setup: Setup, watchdog: Silence) -> Journal:
     """Return the receiver's own journal as the monitoring is: silent, or heard again."""
-    subject = subject_of("wdg", setup.installation)
+    silent = watchdog.silent
+    subject = subject_of("wdg", f"{setup.installation}/{watchdog.watchdog}")
     known = next((n for n in journal.notices if n.subject == subject), None)
     state = SILENT if silent else HEARD_AGAIN
-    if known.state == state if known is not None else not silent:
+    if silent is None or (known.state == state if known is not None else not silent):
         return journal
     now = setup.clock.now()
-    minutes = setup.silent_after / 60
+    said = f"no {text(setup.watchdog, 100)} for {setup.silent_after / 60:.0f} minutes from"
     notice = Notice(
         subject=subject,
         state=state,
@@ -174,7 +176,7 @@ def silence(journal: Journal, setup: Setup, *, silent: bool) -> Journal:
         severity=Severity.CRITICAL,
         at=now,
         started_at=known.started_at if known is not None and not silent else now,
-        detail=f"no {text(setup.watchdog, 100)} for {minutes:.0f} minutes" if silent else "",
+        detail=f"{said} {text(', '.join(watchdog.urls), 500)}" if silent else "",
     )
     sinks = setup.outbox.routes(Severity.CRITICAL)
     return journal.with_notice(notice).owe(subject, sinks, now)

@@ -112,8 +112,8 @@ class Cluster(Protocol):
         """
         ...
 
-    async def beat(self, name: str, key: str, value: str | None) -> Mapping[str, str]:
-        """Set one key of a ConfigMap (None removes it) without a test; return all its data.
+    async def beat(self, name: str, keys: Mapping[str, str | None]) -> Mapping[str, str]:
+        """Set keys of a ConfigMap (None removes one) without a test; return all its data.
 
         Creates the ConfigMap when there is none.
         """
@@ -186,18 +186,36 @@ class Delivery(StrEnum):
     GONE = "gone"  # the other end is no more
 
 
+class Failure(StrEnum):
+    """Why a delivery failed, for the metrics: what to look at first."""
+
+    SECRET = "secret"  # missing, empty, or not of the shape it must have
+    ADDRESS = "address"  # a private address that is not allowed
+    CONNECT = "connect"  # DNS, TCP, or a proxy
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    BROKEN = "broken"  # the connection ended before the answer did
+    SERVER = "server_error"  # an answer that says: it is my fault
+    LIMITED = "rate_limited"
+    REFUSED = "refused"  # an answer that says no
+    ODD = "odd_answer"  # an answer that this service does not give
+    OWN = "own"  # not even tried: we are shutting down, or there is nothing to say
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """What a sink said. `detail` is bounded and holds no secret; `retry_after` is in seconds.
 
     `mark` is what the sink wants to be given again with the next message about this subject, ""
     for nothing: where a Slack message is, for example. It is opaque, short, and no secret.
+    `failure` says why, unless it was delivered.
     """
 
     delivery: Delivery
     detail: str = ""
     retry_after: float | None = None
     mark: str = ""
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,8 +237,24 @@ NOTHING_HEARD = Heard()
 class Outbox(Protocol):
     """The sinks of the configuration."""
 
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all sinks, in the order of the configuration."""
+        ...
+
     def routes(self, severity: str) -> tuple[str, ...]:
         """Return the names of the sinks that a severity goes to (`default` for unknown ones)."""
+        ...
+
+    def pages(self, sink: str) -> bool:
+        """Return whether this sink wakes people."""
+        ...
+
+    def fallbacks(self) -> tuple[str, ...]:
+        """Return the sinks of a critical notice that no sink which pages has taken in time."""
+        ...
+
+    def status(self, sink: str) -> str:
+        """Return how the last delivery ended: `ok`, `unauthorized`, `unreachable` or `unknown`."""
         ...
 
     def speaks_of(self, sink: str, story: Story, heard: Heard) -> bool:

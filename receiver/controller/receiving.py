@@ -58,8 +58,9 @@ class Receiving:
         except Exception as error:
             self._note(payload.alerts, error, dry_run=dry_run)
             raise
-        if not dry_run and any(item.reason is Reason.WATCHDOG for item in found):
-            self._claims.heartbeat()
+        beating = [item.alert for item in found if item.reason is Reason.WATCHDOG and not dry_run]
+        for watchdog in beating:
+            self._claims.heartbeats.heard(payload.external_url, watchdog.fingerprint)
         targets: defaultdict[Ref, list[int]] = defaultdict(list)
         for index, item in enumerate(found):
             targets[item.ref if item.reason is None else OWN].append(index)

@@ -245,7 +245,7 @@ class Controller:
 
     def _monitoring(self) -> str:
         """Return whether alerts still reach us: known only where the Watchdog is routed to us."""
-        silent = self._work.claims.silent
+        silent = self._work.claims.heartbeats.silent
         if silent is None:
             return "connected" if self._receiving.heard_at is not None else "not_heard_yet"
         return "silent" if silent else "connected"

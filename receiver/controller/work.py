@@ -35,7 +35,7 @@ class Work:
         self.denied: Mapping[str, tuple[str, ...]] | None = None
         self._rights_at: float | None = None
         # At first as if it had been: another replica may have told of it, and died.
-        self._told: tuple[bool, bool | None] | None = None
+        self._told: tuple[bool, frozenset[tuple[str, bool | None]]] | None = None
 
     async def run(self) -> None:
         """Beat and sweep for ever: what a dead replica left is found here."""
@@ -80,16 +80,17 @@ class Work:
         """Tell of the breaker, whoever opened or closed it, and know how many targets there are."""
         setup = self._setup
         await self.guards.count()
-        ledger, silent = await self.guards.read(), self.claims.silent
+        ledger, silences = await self.guards.read(), self.claims.heartbeats.silences()
         is_open = ledger.is_open(setup.clock.now(), setup.policy.breaker)
         setup.metrics.breaker_open.set(is_open)
+        silent = frozenset((s.watchdog, s.silent) for s in silences)
         if (is_open, silent) == self._told and not is_open:
             return
 
         def change(own: Journal) -> Journal:
             own = told(own, ledger, setup)
-            # Who has not heard the Watchdog yet has nothing to say of it.
-            own = own if silent is None else silence(own, setup, silent=silent)
+            for one in silences:
+                own = silence(own, setup, one)
             return self.claims.claimed(own)
 
         journal = await self._memory.amend(OWN, change)

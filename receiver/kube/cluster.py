@@ -192,12 +192,13 @@ class KubernetesCluster:
             raise Conflict("the ConfigMap is gone") from None
         return _state(written)
 
-    async def beat(self, name: str, key: str, value: str | None) -> Mapping[str, str]:
-        """Set one key of a ConfigMap (None removes it) without a test; return all its data.
+    async def beat(self, name: str, keys: Mapping[str, str | None]) -> Mapping[str, str]:
+        """Set keys of a ConfigMap (None removes one) without a test; return all its data.
 
-        Each writer has a key of its own, so nobody is overwritten. Where there is no ConfigMap one
-        is made, unless there is nothing to put into it.
+        Each writer has keys of its own, or says what any other may say instead. Where there is no
+        ConfigMap one is made, unless there is nothing to put into it.
         """
+        data = {key: value for key, value in keys.items() if value is not None}
         path = CONFIGMAPS.path(self._own, name)
         for _ in range(2):
             try:
@@ -206,17 +207,17 @@ class KubernetesCluster:
                     str(CONFIGMAPS),
                     path,
                     query=[MANAGER],
-                    body={"data": {key: value}},
+                    body={"data": dict(keys)},
                     content_type=MERGE_PATCH,
                 )
             except MissingError:
-                if value is None:
+                if not data:
                     return {}
             else:
                 return _state(found).data
             # Somebody else may make it at this moment: then there is something to patch.
             with contextlib.suppress(Conflict):
-                return (await self.write_state(State(name=name, data={key: value}))).data
+                return (await self.write_state(State(name=name, data=data))).data
         raise Unavailable(f"the ConfigMap {name} comes and goes")
 
     # --- the rest

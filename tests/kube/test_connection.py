@@ -61,7 +61,7 @@ async def test_every_write_names_its_field_manager_and_a_patch_is_strict(
     obj = await deployed(world, replicas=0)
     world.sandbox.clear_log()
     await world.cluster.patch(NAMESPACE, "api", annotate(obj, "note", "x"))
-    await world.cluster.beat("beats", "a", "1")
+    await world.cluster.beat("beats", {"a": "1"})
     writes = [request for request in world.sandbox.requests if request.method != "GET"]
     assert {request.query["fieldManager"] for request in writes} == {"rollback-receiver"}
     assert writes[0].query["fieldValidation"] == "Strict"

@@ -122,7 +122,7 @@ async def test_a_missing_right_to_the_state_is_named(world: World) -> None:
 
 @contract
 async def test_the_first_beat_makes_the_configmap(world: World) -> None:
-    assert await world.cluster.beat("beats", "replica-a", "1") == {"replica-a": "1"}
+    assert await world.cluster.beat("beats", {"replica-a": "1"}) == {"replica-a": "1"}
     state = await world.cluster.read_state("beats")
     assert state is not None
     assert dict(state.data) == {"replica-a": "1"}
@@ -130,30 +130,30 @@ async def test_the_first_beat_makes_the_configmap(world: World) -> None:
 
 @contract
 async def test_a_beat_changes_its_own_key_and_shows_all(world: World) -> None:
-    await world.cluster.beat("beats", "replica-a", "1")
-    await world.cluster.beat("beats", "replica-b", "1")
-    found = await world.cluster.beat("beats", "replica-a", "2")
+    await world.cluster.beat("beats", {"replica-a": "1"})
+    await world.cluster.beat("beats", {"replica-b": "1"})
+    found = await world.cluster.beat("beats", {"replica-a": "2"})
     assert found == {"replica-a": "2", "replica-b": "1"}
 
 
 @contract
 async def test_a_beat_of_none_removes_its_key(world: World) -> None:
-    await world.cluster.beat("beats", "replica-a", "1")
-    await world.cluster.beat("beats", "replica-b", "1")
-    assert await world.cluster.beat("beats", "replica-a", None) == {"replica-b": "1"}
-    assert await world.cluster.beat("beats", "replica-b", None) == {}
+    await world.cluster.beat("beats", {"replica-a": "1"})
+    await world.cluster.beat("beats", {"replica-b": "1"})
+    assert await world.cluster.beat("beats", {"replica-a": None}) == {"replica-b": "1"}
+    assert await world.cluster.beat("beats", {"replica-b": None}) == {}
 
 
 @contract
 async def test_a_last_beat_where_there_is_nothing_makes_nothing(world: World) -> None:
-    assert await world.cluster.beat("beats", "replica-a", None) == {}
+    assert await world.cluster.beat("beats", {"replica-a": None}) == {}
     assert await world.cluster.read_state("beats") is None
 
 
 @contract
 async def test_no_beat_is_lost_when_all_find_no_configmap(world: World) -> None:
     names = [f"replica-{number}" for number in range(12)]
-    await asyncio.gather(*(world.cluster.beat("beats", name, "1") for name in names))
+    await asyncio.gather(*(world.cluster.beat("beats", {name: "1"}) for name in names))
     state = await world.cluster.read_state("beats")
     assert state is not None
     assert dict(state.data) == dict.fromkeys(names, "1")

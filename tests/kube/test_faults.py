@@ -334,7 +334,7 @@ Action = Callable[[KubernetesCluster], Awaitable[object]]
         pytest.param(lambda c: c.read_state("x"), id="read_state"),
         pytest.param(lambda c: c.list_states(labels=""), id="list_states"),
         pytest.param(lambda c: c.write_state(State(name="x", data={})), id="write_state"),
-        pytest.param(lambda c: c.beat("x", "a", "1"), id="beat"),
+        pytest.param(lambda c: c.beat("x", {"a": "1"}), id="beat"),
         pytest.param(lambda c: c.ping(), id="ping"),
         pytest.param(lambda c: c.rights((NAMESPACE,)), id="rights"),
     ],

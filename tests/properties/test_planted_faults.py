@@ -135,10 +135,11 @@ def _claims_by_the_clock_on_the_wall(patch: pytest.MonkeyPatch) -> None:
     beat = KubernetesCluster.beat
 
     async def timed(
-        self: KubernetesCluster, name: str, key: str, value: str | None
+        self: KubernetesCluster, name: str, keys: Mapping[str, str | None]
     ) -> Mapping[str, str]:
         now = self._clock.now().timestamp()
-        found = await beat(self, name, key, None if value is None else f"{value}@{now}")
+        said = {key: None if beat is None else f"{beat}@{now}" for key, beat in keys.items()}
+        found = await beat(self, name, said)
         self.late = {  # type: ignore[attr-defined] # where the fault keeps it
             who: now - float(said.partition("@")[2]) for who, said in found.items() if "@" in said
         }

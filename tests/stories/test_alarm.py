@@ -8,7 +8,7 @@ from typing import Any
 from receiver import app
 from receiver.sandbox import Fault
 from tests.stage import NAME, NAMESPACE, Stage, firing, stage, webhook
-from tests.virtual import virtual
+from tests.virtual import LoopClock, virtual
 
 
 async def _repeated(on: Stage, replica: app.Replica, seconds: float, **labels: str) -> list[int]:
@@ -116,10 +116,16 @@ async def test_a_short_outage_calls_nobody(tmp_path: Path) -> None:
 # --- the Watchdog
 
 
-async def _watchdog(on: Stage, replica: app.Replica) -> None:
+async def _watchdog(
+    on: Stage, replica: app.Replica, of: str = "a", via: str = "http://alertmanager-0:9093"
+) -> None:
+    """Deliver the Watchdog of a Prometheus, by one Alertmanager of a cluster of them."""
     began = on.clock.now() - timedelta(hours=1)
-    alert = firing(began, alertname="Watchdog", severity="none", rollback="")
-    assert (await on.post(replica, webhook(alert)))[0] == 200
+    alert = firing(began, alertname="Watchdog", severity="none", rollback="", prometheus=of) | {
+        "fingerprint": f"{of:0>16}"
+    }
+    body = webhook(alert) | {"externalURL": via}
+    assert (await on.post(replica, body))[0] == 200
 
 
 def _of_watchdog(on: Stage) -> list[str]:
@@ -165,3 +171,64 @@ async def test_a_restarted_replica_does_not_take_back_what_it_cannot_know(tmp_pa
             await _watchdog(on, two)
             await asyncio.sleep(20)
             assert _of_watchdog(on) == ["trigger", "resolve"]
+
+
+@virtual
+async def test_a_watchdog_that_another_peer_of_the_alertmanager_sends_is_not_silent(
+    tmp_path: Path,
+) -> None:
+    """One of an HA pair sends; which one changes when it is restarted."""
+    async with stage(tmp_path) as on, on.replica() as one:
+        for peer in (0, 1, 0):
+            for _ in range(10):
+                await _watchdog(on, one, via=f"http://alertmanager-{peer}:9093")
+                await asyncio.sleep(60)
+        assert _of_watchdog(on) == []
+        await asyncio.sleep(600)
+        (page,) = on.people.pages
+        detail = page["payload"]["custom_details"]["detail"]
+        assert "http://alertmanager-0:9093, http://alertmanager-1:9093" in detail
+
+
+@virtual
+async def test_each_watchdog_falls_silent_on_its_own(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, on.replica(1) as one, on.replica(2) as two:
+        await _watchdog(on, two, of="b", via="http://of-b:9093")
+        for _ in range(10):
+            await _watchdog(on, one, of="a", via="http://of-a:9093")
+            await asyncio.sleep(60)
+        (page,) = on.people.pages
+        assert "http://of-b:9093" in page["payload"]["custom_details"]["detail"]
+        assert "http://of-a:9093" not in page["payload"]["custom_details"]["detail"]
+        await _watchdog(on, one, of="b", via="http://of-b:9093")
+        await asyncio.sleep(20)
+        assert _of_watchdog(on) == ["trigger", "resolve"]
+        assert {p["dedup_key"] for p in on.people.pages} == {page["dedup_key"]}
+
+
+@virtual
+async def test_a_watchdog_that_was_heard_before_every_replica_was_new_is_missed(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as on:
+        async with on.replica(1) as one:
+            await _watchdog(on, one)
+            await asyncio.sleep(5)
+        async with on.replica(2):
+            await asyncio.sleep(240)
+            assert _of_watchdog(on) == []
+            await asyncio.sleep(120)
+            assert _of_watchdog(on) == ["trigger"]
+
+
+@virtual
+async def test_a_watchdog_that_was_not_heard_for_a_week_is_expected_no_more(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as on:
+        async with on.replica(1) as one:
+            await _watchdog(on, one)
+            await asyncio.sleep(5)
+        async with on.replica(2, clock=LoopClock(skew=8 * 24 * 3600)):
+            await asyncio.sleep(600)
+            assert _of_watchdog(on) == []
