@@ -112,6 +112,13 @@ class Cluster(Protocol):
         """
         ...
 
+    async def delete_state(self, state: State) -> None:
+        """Delete one of our ConfigMaps as it was read; one that is gone is no error.
+
+        `Conflict`: somebody wrote it meanwhile.
+        """
+        ...
+
     async def beat(self, name: str, keys: Mapping[str, str | None]) -> Mapping[str, str]:
         """Set keys of a ConfigMap (None removes one) without a test; return all its data.
 

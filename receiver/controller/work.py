@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from receiver.controller.alarm import Alarm
 from receiver.controller.claims import Claims
+from receiver.controller.collecting import Collector
 from receiver.controller.guards import Guards, silence, told
 from receiver.controller.memory import Memory
 from receiver.controller.reconcile import Reconciler
@@ -28,6 +29,7 @@ class Work:
         self.alarm = Alarm(setup)
         self._reconciler = Reconciler(setup, memory, self.guards)
         self._teller = Teller(setup, memory)
+        self._collector = Collector(setup, memory)
         self._workers: dict[Ref, asyncio.Task[None]] = {}
         self.claims = Claims(setup, memory, self.start)
         self.beaten_at: float | None = None
@@ -59,7 +61,8 @@ class Work:
                     await self._beaten.wait()
             self._beaten.clear()
             # Each on its own: whoever may not sweep must still learn which right is missing.
-            for step in (self.claims.sweep, self._check_rights, self._tend, self.alarm.check):
+            steps = (self.claims.sweep, self._check_rights, self._tend, self.alarm.check)
+            for step in (*steps, self._collector.collect):
                 await self._try(step)
             setup.metrics.targets_in_work.set(len(self._workers))
 

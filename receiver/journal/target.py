@@ -56,6 +56,20 @@ class Journal:
         return bool(self.owed) or bool(self.in_flight or self.deferred)
 
     @property
+    def changed_at(self) -> datetime | None:
+        """Return the newest moment that it speaks of, None when it speaks of none."""
+        moments = [
+            *(i.phase_at for i in self.incidents),
+            *(e.ends_at or e.seen_at for e in self.episodes),
+            *(item.at for item in (*self.notices, *self.told, *self.replies)),
+            *(r.ended_at or r.at for r in self.rehearsals),
+            *(until for _, _, until in self.troubled),
+        ]
+        if self.pause is not None:
+            moments.append(self.pause.at)
+        return max(moments, default=None)
+
+    @property
     def deferred(self) -> tuple[Episode, ...]:
         """Return the firing episodes that are to be decided again."""
         return tuple(e for e in self.episodes if e.due is not None and e.firing)

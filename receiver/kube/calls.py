@@ -37,6 +37,7 @@ _METHODS = {
     "create": "POST",
     "update": "PUT",
     "patch": "PATCH",
+    "delete": "DELETE",
 }
 
 

@@ -192,6 +192,16 @@ class KubernetesCluster:
             raise Conflict("the ConfigMap is gone") from None
         return _state(written)
 
+    async def delete_state(self, state: State) -> None:
+        """Delete one of our ConfigMaps as it was read; one that is gone is no error.
+
+        `Conflict`: somebody wrote it meanwhile (`preconditions` of DeleteOptions).
+        """
+        path = CONFIGMAPS.path(self._own, state.name)
+        body = {"preconditions": {"resourceVersion": state.version}}
+        with contextlib.suppress(MissingError):
+            await self._calls.call("delete", str(CONFIGMAPS), path, body=body)
+
     async def beat(self, name: str, keys: Mapping[str, str | None]) -> Mapping[str, str]:
         """Set keys of a ConfigMap (None removes one) without a test; return all its data.
 

@@ -20,7 +20,9 @@ IN_TARGETS: tuple[tuple[str, Resource], ...] = (
     ("create", EVENTS),
 )
 # In the namespace of our own state.
-IN_OWN = tuple((verb, CONFIGMAPS) for verb in ("get", "list", "create", "update", "patch"))
+IN_OWN = tuple(
+    (verb, CONFIGMAPS) for verb in ("get", "list", "create", "update", "patch", "delete")
+)
 
 # In no namespace, and only where tokens of others are reviewed.
 FOR_REVIEWS = (("create", TOKEN_REVIEWS), ("create", SUBJECT_REVIEWS))

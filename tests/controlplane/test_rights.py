@@ -69,6 +69,7 @@ USES: dict[tuple[str, str], Use] = {
     ("update", "configmaps"): _update,
     ("create", "tokenreviews"): lambda c, on: c.identify("a.b.c", ACCOUNT),
     ("create", "subjectaccessreviews"): lambda c, on: c.permits(Identity(username="x"), ACT),
+    ("delete", "configmaps"): lambda c, on: c.delete_state(STATE),
     ("patch", "configmaps"): lambda c, on: c.beat("beats", {"a": "1"}),
 }
 

@@ -121,6 +121,18 @@ async def test_a_missing_right_to_the_state_is_named(world: World) -> None:
 
 
 @contract
+async def test_a_state_is_deleted_as_it_was_read_or_not_at_all(world: World) -> None:
+    old = await world.cluster.write_state(_state())
+    new = await world.cluster.write_state(replace(old, data={"k": "newer"}))
+    with pytest.raises(Conflict):
+        await world.cluster.delete_state(old)
+    assert await world.cluster.read_state("journal") is not None
+    await world.cluster.delete_state(new)
+    assert await world.cluster.read_state("journal") is None
+    await world.cluster.delete_state(new)
+
+
+@contract
 async def test_the_first_beat_makes_the_configmap(world: World) -> None:
     assert await world.cluster.beat("beats", {"replica-a": "1"}) == {"replica-a": "1"}
     state = await world.cluster.read_state("beats")
