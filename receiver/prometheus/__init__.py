@@ -1,6 +1,6 @@
 """The edge to Prometheus: what the expression of an alert says right now, asked over its HTTP API.
 
-`expression` takes a PromQL comparison apart, `answers` reads what the API said, `api` asks.
+`answers` reads what the API said, `api` asks; `receiver.promql` takes the expression apart.
 """
 
 from receiver.prometheus.answers import Naming

@@ -17,7 +17,7 @@ from receiver import __version__
 from receiver import alerts as al
 from receiver.controller.ports import Condition, Finding, Subject
 from receiver.prometheus import answers as an
-from receiver.prometheus.expression import Comparison, comparisons
+from receiver.promql import Comparison, comparisons
 
 DEADLINE = 5.0
 # A list of all rules, should the API not filter by name; and any one vector.

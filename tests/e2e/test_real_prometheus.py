@@ -19,7 +19,7 @@ from receiver.controller.setup import SWITCH
 from receiver.demo import pair, shop
 from receiver.demo.people import People
 from receiver.prometheus import Naming, PrometheusApi
-from receiver.prometheus.expression import comparisons
+from receiver.promql import comparisons
 from receiver.sandbox import Sandbox
 from tests.e2e.processes import get, served, until
 

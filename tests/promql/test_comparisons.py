@@ -1,6 +1,6 @@
 import pytest
 
-from receiver.prometheus.expression import LONGEST, comparisons
+from receiver.promql import LONGEST, comparisons
 from tests.prometheus.double import EXPRESSION, SIDE
 
 

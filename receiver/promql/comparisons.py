@@ -14,55 +14,19 @@ Limits, each on the side of claiming less:
 - `last_over_time(x[1d])` and `offset` show old data as if it were new: so does the alert itself.
 """
 
-import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import TypeAlias
+
+from receiver.promql.tokens import COMPARISONS, Tokens, UnclearError, tokens
 
 Comparison: TypeAlias = tuple[str, ...]
 
-# Characters, comparisons that are of use, operators of them and brackets within brackets.
-LONGEST, MOST, OPERATORS, DEEPEST = 20_000, 8, 32, 50
-_TOKEN = re.compile(
-    r"""(?P<blank>\s+|\#[^\n]*)
-    |(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)
-    |(?P<number>(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[0-9A-Za-z]*)
-    |(?P<word>[A-Za-z_:][A-Za-z0-9_:]*)
-    |(?P<open>[(\[{])
-    |(?P<close>[)\]}])
-    |(?P<operator>==|!=|<=|>=|=~|!~|[<>](?!/)|[=+\-*/%^@,])""",
-    re.VERBOSE | re.ASCII,
-)
-_PAIRS = {")": "(", "]": "[", "}": "{"}
-_COMPARISONS = frozenset({"==", "!=", "<=", ">=", "<", ">"})
-_SPLITTING = _COMPARISONS | {"and", "or", "unless"}
+# Comparisons that are of use.
+MOST = 8
 _MATCHING = frozenset({"on", "ignoring", "group_left", "group_right"})
 _NUMBERS = frozenset({"inf", "nan"})
 # They answer with an element where there is no data, or only there.
 _OF_NOTHING = frozenset({"vector", "absent", "absent_over_time"})
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    """One piece. `depth`: how many brackets are open around it; a bracket counts as outside."""
-
-    kind: str
-    text: str
-    begin: int
-    end: int
-    depth: int
-
-    @property
-    def word(self) -> str:
-        """Return the keyword it may be: PromQL does not care about their case."""
-        return self.text.lower() if self.kind == "word" else ""
-
-
-_Tokens: TypeAlias = Sequence[_Token]
-
-
-class _UnclearError(Exception):
-    """It cannot be taken apart safely."""
 
 
 def comparisons(expression: str) -> tuple[Comparison, ...] | None:
@@ -72,38 +36,13 @@ def comparisons(expression: str) -> tuple[Comparison, ...] | None:
     apart, and so nobody can tell false from no data.
     """
     try:
-        found = _split(_tokens(expression), expression)
-    except _UnclearError:
+        found = _split(tokens(expression), expression)
+    except UnclearError:
         return None
     return found if len(found) <= MOST else None
 
 
-def _tokens(expression: str) -> _Tokens:
-    if len(expression) > LONGEST:
-        raise _UnclearError
-    tokens: list[_Token] = []
-    opened: list[str] = []
-    at = 0
-    while at < len(expression):
-        match = _TOKEN.match(expression, at)
-        if match is None:
-            raise _UnclearError
-        kind, text = match.lastgroup or "", match.group()
-        if kind == "close" and (not opened or opened.pop() != _PAIRS[text]):
-            raise _UnclearError
-        if kind != "blank":
-            tokens.append(_Token(kind, text, at, match.end(), len(opened)))
-        if kind == "open":
-            opened.append(text)
-            if len(opened) > DEEPEST:
-                raise _UnclearError
-        at = match.end()
-    if opened or sum((t.word or t.text) in _SPLITTING for t in tokens) > OPERATORS:
-        raise _UnclearError
-    return tokens
-
-
-def _split(tokens: _Tokens, source: str) -> tuple[Comparison, ...]:
+def _split(tokens: Tokens, source: str) -> tuple[Comparison, ...]:
     tokens = _without_brackets(tokens)
     # `or` binds loosest, then `and` and `unless`, then the comparisons; all of them to the left.
     at = _last(tokens, ("or",))
@@ -114,21 +53,21 @@ def _split(tokens: _Tokens, source: str) -> tuple[Comparison, ...]:
         if tokens[at].word == "unless":
             return found
         return found + _split(_operand(tokens[at + 1 :]), source)
-    at = _last(tokens, _COMPARISONS)
+    at = _last(tokens, COMPARISONS)
     if at is None:
-        raise _UnclearError
+        raise UnclearError
     left, right = tokens[:at], _sides(_operand(tokens[at + 1 :]), source)
-    if left and _last(left, _COMPARISONS) is not None:
+    if left and _last(left, COMPARISONS) is not None:
         # `0.05 < x < 0.5`: what is left of the last one is a comparison itself.
         *before, last = _split(left, source)
         return (*before, last + right)
     sides = _sides(left, source) + right
     if not sides:
-        raise _UnclearError
+        raise UnclearError
     return (sides,)
 
 
-def _last(tokens: _Tokens, among: Collection[str]) -> int | None:
+def _last(tokens: Tokens, among: Collection[str]) -> int | None:
     """Return where the last one of some keywords or operators stands, within no bracket."""
     found = (
         i
@@ -138,7 +77,7 @@ def _last(tokens: _Tokens, among: Collection[str]) -> int | None:
     return next(found, None)
 
 
-def _without_brackets(tokens: _Tokens) -> _Tokens:
+def _without_brackets(tokens: Tokens) -> Tokens:
     """Return what stands within brackets around all of it."""
     while tokens and tokens[0].text == "(":
         depth = tokens[0].depth
@@ -147,11 +86,11 @@ def _without_brackets(tokens: _Tokens) -> _Tokens:
             break
         tokens = tokens[1:-1]
     if not tokens:
-        raise _UnclearError
+        raise UnclearError
     return tokens
 
 
-def _operand(tokens: _Tokens) -> _Tokens:
+def _operand(tokens: Tokens) -> Tokens:
     """Return the right operand without the matching (`on (a) group_left (b)`) before it."""
     while tokens and tokens[0].word in _MATCHING:
         tokens = tokens[1:]
@@ -160,14 +99,14 @@ def _operand(tokens: _Tokens) -> _Tokens:
             ends = (i for i, t in enumerate(tokens) if t.kind == "close" and t.depth == depth)
             tokens = tokens[next(ends) + 1 :]
     if not tokens or tokens[0].word == "bool":
-        raise _UnclearError  # with `bool` it is never empty: it filters nothing
+        raise UnclearError  # with `bool` it is never empty: it filters nothing
     return tokens
 
 
-def _sides(tokens: _Tokens, source: str) -> Comparison:
+def _sides(tokens: Tokens, source: str) -> Comparison:
     """Return one side as text; nothing for a constant."""
     if not tokens or any(t.word in _OF_NOTHING for t in tokens):
-        raise _UnclearError
+        raise UnclearError
     constant = all(t.kind != "word" or t.word in _NUMBERS for t in tokens)
     if constant and all(t.kind != "text" and t.text != "{" for t in tokens):
         return ()

@@ -5,6 +5,7 @@ look like. A key that is there twice is a mistake, and so is one that is no text
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -84,24 +85,50 @@ for _tag, _pattern in (
 
 def load(text: str) -> Document:
     """Read the text of a file. Never raises: what is wrong is among the problems."""
+    return _read(text, _single)[0]
+
+
+def load_all(text: str) -> list[Document]:
+    """Read a file of several documents, such as manifests; empty ones are left out.
+
+    A file that is no YAML is one document with a problem.
+    """
+    documents = _read(text, _each)
+    return [each for each in documents if each.value or each.problems]
+
+
+def _single(loader: _Loader) -> list[yaml.Node | None]:
+    return [loader.get_single_node()]
+
+
+def _each(loader: _Loader) -> list[yaml.Node | None]:
+    nodes: list[yaml.Node | None] = []
+    while loader.check_node():
+        nodes.append(loader.get_node())
+    return nodes
+
+
+def _read(text: str, nodes: Callable[[_Loader], list[yaml.Node | None]]) -> list[Document]:
     document = Document()
     try:
         loader = _Loader(text)
         try:
-            node = loader.get_single_node()
+            return [_document(node) for node in nodes(loader)]
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line = mark.line + 1 if mark is not None else None
         document.problems.append(Problem(path="", text=error.problem or "is no YAML", line=line))
-        return document
     except yaml.YAMLError:
         document.problems.append(Problem(path="", text="is no YAML: it holds control characters"))
-        return document
     except RecursionError:
         document.problems.append(Problem(path="", text="is nested too deeply"))
-        return document
+    return [document]
+
+
+def _document(node: yaml.Node | None) -> Document:
+    document = Document()
     if node is None or (isinstance(node, yaml.ScalarNode) and node.tag == _NULL):
         return document
     if not isinstance(node, yaml.MappingNode):
