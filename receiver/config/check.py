@@ -1,15 +1,16 @@
 """From a YAML file to settings, or to a list of all that is wrong with it."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as File
 from typing import Any
 
 from pydantic import ValidationError
 
-from receiver.config.document import Document, Path, Problem, load
-from receiver.config.settings import KINDS, SEVERITIES, USUAL, Settings
-from receiver.config.table import names_below
+from receiver.config.settings import SEVERITIES, USUAL, USUAL_FALLBACK, Settings
+from receiver.config.sinks import KINDS, NEVER_CRITICAL, NO_SETTING
+from receiver.config.table import ONE_KIND, names_beside
+from receiver.document import Document, Path, Problem, load
 
 LARGEST_FILE = 2**20
 
@@ -57,13 +58,15 @@ def parse(text: str, *, insecure: bool = False) -> Settings | list[Problem]:
 def _problem(error: Any, document: Document) -> Problem:
     path = _path(error["loc"])
     kind, context = error["type"], error.get("ctx", {})
-    if kind == "extra_forbidden":
-        text = f"is no setting{_meant(str(path[-1]), names_below(path[:-1]))}"
+    if kind == "extra_forbidden" and error["loc"][3:] in NO_SETTING:
+        text = NO_SETTING[error["loc"][3:]]
+    elif kind == "extra_forbidden":
+        text = f"is no setting{_meant(str(path[-1]), names_beside(error['loc']))}"
     elif kind == "missing":
         text = "is missing"
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         given = str(context.get("tag", ""))
-        text = f"must be {' or '.join(KINDS)}{_meant(given, KINDS)}"
+        text = f"must be {ONE_KIND}{_meant(given, KINDS)}"
         path = (*path, "kind")
     else:
         text = str(error["msg"]).removeprefix("Value error, ")
@@ -116,13 +119,38 @@ def _routes(document: Document) -> Iterator[Problem]:
         if given and not isinstance(routes.get(severity, []), list):
             continue  # told already: it is no list
         known = [name for name in named or () if name in sinks]
-        for index, name in enumerate(routes.get(severity) or ()):
-            if name not in sinks:
-                text = f"there is no sink {str(name)[:80]!r}{_meant(str(name), sinks)}"
-                yield document.problem((*path, index), text)
+        yield from _unknown(document, path, routes.get(severity) or (), sinks)
         on_purpose = routes.get(severity) == [] and severity != "critical"
         if (not named and not on_purpose) or (named and not known and not given):
             yield document.problem(path, f"leads to no sink: nobody would hear of {severity}")
+        if severity == "critical":
+            yield from _too_weak(document, path, known, sinks)
+    fallback = document.at(("notify", "fallback"))
+    if fallback is None or isinstance(fallback, list):
+        path = ("notify", "fallback")
+        yield from _unknown(document, path, fallback or (), sinks)
+        named = USUAL_FALLBACK if fallback is None else fallback
+        yield from _too_weak(document, path, [name for name in named if name in sinks], sinks)
+
+
+def _unknown(
+    document: Document, path: Path, named: Iterable[Any], sinks: Mapping[str, Any]
+) -> Iterator[Problem]:
+    for index, name in enumerate(named):
+        if name not in sinks:
+            text = f"there is no sink {str(name)[:80]!r}{_meant(str(name), sinks)}"
+            yield document.problem((*path, index), text)
+
+
+def _too_weak(
+    document: Document, path: Path, named: Iterable[str], sinks: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Yield a problem for each sink that critical notices cannot depend on."""
+    for name in named:
+        kind = str(_mapping(sinks[name]).get("kind"))
+        if kind in NEVER_CRITICAL:
+            text = f"{name} is of the kind {kind}, which may lose what is critical"
+            yield document.problem(path, text)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

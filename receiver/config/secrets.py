@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from receiver.config.settings import PagerDuty, Settings
+from receiver.config.settings import Settings
 
 # A secret that was rotated away is still one for a while.
 KEPT = 4
@@ -21,7 +21,11 @@ class Secrets:
     def __call__(self) -> tuple[str, ...]:
         """Return the values; a file is read again when it has changed. Never raises."""
         of_files = (value for file in self._files for value in self._of(file))
-        of_variables = (os.environ.get(name, "").strip() for name in self._variables)
+        of_variables = (
+            value.strip()
+            for name in self._variables
+            for value in os.environ.get(name, "").splitlines()
+        )
         return tuple(value for value in (*of_files, *of_variables) if value)
 
     def _of(self, file: str) -> tuple[str, ...]:
@@ -30,8 +34,9 @@ class Secrets:
             status = Path(file).stat()
             now = (status.st_mtime_ns, status.st_size, status.st_ino)
             if now != stamp:
-                secret = Path(file).read_text(encoding="utf-8").strip()
-                values = (secret, *(each for each in values if each != secret))[:KEPT]
+                # Several lines are several secrets: they sign one beside the other.
+                new = tuple(map(str.strip, Path(file).read_text(encoding="utf-8").splitlines()))
+                values = (*new, *(each for each in values if each not in new))[: KEPT * len(new)]
                 self._seen[file] = (now, values)
         except (OSError, UnicodeDecodeError):
             pass  # what is not there any more stays secret
@@ -46,12 +51,16 @@ def _files(settings: Settings) -> Iterator[str]:
         yield auth.webhook.basic.password_file
     if settings.prometheus.token_file:
         yield settings.prometheus.token_file
-    for sink in settings.notify.sinks.values():
-        file = sink.routing_key_file if isinstance(sink, PagerDuty) else sink.url_file
-        yield from (file,) if file else ()
+    yield from _named(settings, "_file")
 
 
 def _variables(settings: Settings) -> Iterator[str]:
+    yield from _named(settings, "_env")
+
+
+def _named(settings: Settings, ending: str) -> Iterator[str]:
+    """Yield what the sinks say in settings of such an ending: all their secrets are there."""
     for sink in settings.notify.sinks.values():
-        name = sink.routing_key_env if isinstance(sink, PagerDuty) else sink.url_env
-        yield from (name,) if name else ()
+        for name in type(sink).model_fields:
+            if name.endswith(ending) and (value := getattr(sink, name)):
+                yield value

@@ -5,24 +5,41 @@ from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from receiver.config.settings import Part, Settings
+from receiver.config.part import Part
+from receiver.config.settings import Settings
+from receiver.config.sinks import KINDS
 from receiver.config.values import Shown
 
 # Of a union of parts, the one that says which it is stands in the table once, with its values.
 _KIND = "kind"
+*_some, _last = KINDS
+ONE_KIND = f"{', '.join(_some)} or {_last}"
 
 
 def described() -> list[tuple[str, str, str]]:
-    """Return (path, default, meaning) of every setting; `[]` is one of a list, `NAME` a name."""
-    return list(dict.fromkeys(_rows(Settings, "")))
+    """Return (path, default, meaning) of every setting; `[]` is one of a list, `NAME` a name.
+
+    What several kinds of sinks call alike is one row, with what each has for it.
+    """
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for path, default, meaning in _rows(Settings, ""):
+        defaults, meanings = found.setdefault(path, ([], []))
+        defaults.append(default)
+        meanings.append(meaning)
+    return [(path, _each(ds, " or "), _each(ms, "; ")) for path, (ds, ms) in found.items()]
+
+
+def _each(said: list[str], between: str) -> str:
+    return between.join(dict.fromkeys(said))
 
 
 def _rows(part: type[Part], path: str) -> Iterator[tuple[str, str, str]]:
     for name, field in part.model_fields.items():
+        name = field.alias or name  # noqa: PLW2901 - as it is written in the file
         here = f"{path}.{name}" if path else name
         below = parts_of(field.annotation)
         if name == _KIND:
-            yield here, "required", "slack-webhook or pagerduty"
+            yield here, "required", ONE_KIND
         elif not below:
             yield here, _default(field), field.description or ""
         for each in below:
@@ -64,14 +81,17 @@ def _written(annotation: Any) -> Callable[[Any], str]:
     return str
 
 
-def names_below(path: tuple[str | int, ...]) -> list[str]:
-    """Return the settings there are below a path."""
+def names_beside(path: tuple[str | int, ...]) -> list[str]:
+    """Return the settings there are where one of this path stands, the kind of a sink in it."""
     parts: list[type[Part]] = [Settings]
-    steps = list(path)
+    steps = list(path[:-1])
     while steps:
         step = steps.pop(0)
         fields = [part.model_fields[step] for part in parts if step in part.model_fields]
         parts = [each for field in fields for each in parts_of(field.annotation)]
         if steps and any(_step(field.annotation) for field in fields):
             steps.pop(0)  # which one of a list, or the name of a sink
-    return list(dict.fromkeys(name for part in parts for name in part.model_fields))
+        if steps and steps[0] in KINDS and len(parts) > 1:
+            parts = [KINDS[str(steps.pop(0))]]
+    named = [each for part in parts for each in part.model_fields.items()]
+    return list(dict.fromkeys(field.alias or name for name, field in named))

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -162,7 +163,7 @@ def _web_address(value: str) -> str:
         raise ValueError("is no URL") from None
     if not host or parts.username is not None or not value.isprintable() or " " in value:
         raise ValueError("is no URL")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ValueError("must begin with https://")
     return value
 
@@ -184,10 +185,11 @@ def _http_address(value: str) -> str:
 def is_private(url: str) -> bool:
     """Return whether what is sent there cannot be read on the way."""
     parts = urlsplit(url)
-    return parts.scheme == "https" or _is_loopback(parts.hostname or "")
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host is written as this very machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -225,26 +227,72 @@ def _usable(secret: str) -> None:
 
 
 def _secret_file(value: str) -> str:
+    _usable(_in_file(value))
+    return value
+
+
+def _in_file(value: str) -> str:
     # The value itself is never shown: people do write the secret where its file belongs.
     if "://" in value:
         raise ValueError("is the name of a file, not the URL itself")
     try:
-        secret = Path(value).read_text(encoding="utf-8")
+        return Path(value).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ValueError("there is no such file") from None
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot be read ({type(error).__name__})") from None
-    _usable(secret)
-    return value
 
 
 def _secret_variable(value: str) -> str:
+    _usable(_in_environment(value))
+    return value
+
+
+def _in_environment(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
         raise ValueError("is no name of an environment variable")
     if value not in os.environ:
         raise ValueError("there is no such environment variable")
-    _usable(os.environ[value])
+    return os.environ[value]
+
+
+def _lines_file(value: str) -> str:
+    _usable_lines(_in_file(value))
     return value
+
+
+def _lines_variable(value: str) -> str:
+    _usable_lines(_in_environment(value))
+    return value
+
+
+def _usable_lines(secret: str) -> None:
+    lines = [line.strip() for line in secret.splitlines() if line.strip()]
+    if not lines:
+        raise ValueError("is empty")
+    if not all(line.isprintable() for line in lines):
+        raise ValueError("holds what is no text")
+
+
+# --- how to get out
+
+
+def _ca_file(value: str) -> str:
+    try:
+        ssl.create_default_context().load_verify_locations(cafile=value)
+    except FileNotFoundError:
+        raise ValueError("there is no such file") from None
+    except OSError:
+        raise ValueError("holds no certificates in PEM") from None
+    return value
+
+
+def _private_network(value: Any) -> Any:
+    # An address without a slash is fine; a number alone is no address.
+    try:
+        return ipaddress.ip_network(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("is no network, such as 10.1.0.0/16") from None
 
 
 Duration = Annotated[timedelta, BeforeValidator(_read_span), AfterValidator(_usual), Shown(span)]
@@ -269,3 +317,10 @@ MatcherSet = Annotated[tuple[Matcher, ...], BeforeValidator(_read_matchers)]
 MatcherSets = Annotated[tuple[MatcherSet, ...], BeforeValidator(_read_matcher_sets)]
 SecretFile = Annotated[str, Field(strict=True), AfterValidator(_secret_file)]
 SecretVariable = Annotated[str, Field(strict=True), AfterValidator(_secret_variable)]
+SecretFileLines = Annotated[str, Field(strict=True), AfterValidator(_lines_file)]
+SecretVariableLines = Annotated[str, Field(strict=True), AfterValidator(_lines_variable)]
+CaFile = Annotated[str, Field(strict=True), AfterValidator(_ca_file)]
+PrivateNetwork = Annotated[
+    ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_private_network)
+]
+PrivateNetworks = tuple[PrivateNetwork, ...]

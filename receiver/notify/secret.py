@@ -32,3 +32,7 @@ class Secret:
                 return file.read(LONGEST).decode("utf-8-sig").strip()
         except (OSError, UnicodeDecodeError):
             return ""
+
+    def lines(self) -> tuple[str, ...]:
+        """Return each line as a secret of its own: while one rotates, there are two."""
+        return tuple(line.strip() for line in self.read().splitlines() if line.strip())

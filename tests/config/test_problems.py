@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.config import Settings, parse, read
-from receiver.config.document import load
+from receiver.document import load
 
 SECRET = "https://hooks.slack.com/services/T0/B0/canary-9e8d"
 
@@ -47,8 +47,8 @@ EVERYTHING = (
     " name at least one that must"
 )
 KIND = (
-    "notify.sinks.pagerduty.kind (line 16): must be slack-webhook or pagerduty;"
-    " did you mean pagerduty?"
+    "notify.sinks.pagerduty.kind (line 16): must be slack, slack-webhook, pagerduty,"
+    " webhook, email or apprise; did you mean pagerduty?"
 )
 
 
@@ -105,7 +105,16 @@ ADDED = [
     ("policy: act", "policy (line 4): must be a mapping: Policy"),
     ("policy: []", "policy (line 4): must be a mapping: Policy"),
     ("release: {plans: []}", "release (line 4): is no setting"),
-    ("contacts: []", "contacts (line 4): is no setting"),
+    ("contact: []", "contact (line 4): is no setting; did you mean contacts?"),
+    ("contacts: [{role: CTO}]", "contacts[0].contact (line 4): is missing"),
+    (
+        "links: {receiver_url: 'http://rollback.example.com'}",
+        "links.receiver_url (line 4): must begin with https://",
+    ),
+    (
+        "links: {prometheus_url: 'javascript:alert(1)'}",
+        "links.prometheus_url (line 4): is no URL such as http://",
+    ),
     ("policy: {freezes: []}", "policy.freezes (line 4): is no setting; did you mean freeze?"),
     ("policy: {breaker: {share: 0%}}", "policy.breaker.share (line 4): is a share from 1% to"),
     ("policy: {breaker: {targets: 0}}", "policy.breaker.targets (line 4): "),
@@ -272,8 +281,8 @@ SINKS = [
     ("{kind: slack-webhook, url_env: NOT_THERE}", "there is no such environment variable"),
     ("{kind: slack-webhook, url_env: IS_EMPTY}", "notify.sinks.all.url_env (line 3): is empty"),
     ("{kind: slack-webhook, url_env: 'a b'}", "is no name of an environment variable"),
-    ("{url_file: x}", "notify.sinks.all.kind (line 3): must be slack-webhook or pagerduty"),
-    ("{kind: slack, url_file: x}", "did you mean slack-webhook?"),
+    ("{url_file: x}", "notify.sinks.all.kind (line 3): must be slack, slack-webhook,"),
+    ("{kind: slack, url_file: x}", "did you mean kind slack-webhook?"),
     ("{kind: slack-webhook, routing_key_file: x}", "routing_key_file (line 3): is no setting"),
     (
         "{kind: pagerduty, routing_key_file: KEY, endpoint: 'http://evil.example'}",

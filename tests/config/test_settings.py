@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from receiver.alerts import Matcher
 from receiver.config import Problem, Secrets, Settings, described, parse, read
-from receiver.config.settings import SEVERITIES, SlackWebhook
+from receiver.config.settings import SEVERITIES
+from receiver.config.sinks import SlackWebhook
 from receiver.config.table import parts_of
 from receiver.config.values import size, span
 
@@ -228,6 +229,23 @@ def test_every_secret_that_is_named_is_known_and_a_rotated_one_is_still(
     (folder / "token").unlink()
     assert set(secrets()) == known | {"the-next-token"}
     assert not [each for each in known if each in repr(secrets)]
+
+
+def test_the_contacts_of_the_plan_and_the_links_are_read(folder: Path) -> None:
+    document = least(folder) | {
+        "contacts": [
+            {"role": "On-Call Engineer", "contact": "+91-XXX-XXX-XXXX", "availability": "24/7"},
+            {"role": "CTO", "contact": "cto@flexoraa.com"},
+        ],
+        "links": {"prometheus_url": "http://prometheus.example.com:9090/prometheus"},
+    }
+    found = good(document)
+    assert [(c.role, c.availability) for c in found.contacts] == [
+        ("On-Call Engineer", "24/7"),
+        ("CTO", ""),
+    ]
+    assert found.links.prometheus_url == "http://prometheus.example.com:9090/prometheus"
+    assert (found.links.alertmanager_url, found.links.receiver_url) == ("", "")
 
 
 def test_settings_are_frozen(folder: Path) -> None:

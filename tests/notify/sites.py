@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from receiver.controller.ports import Delivery, Receipt
 from receiver.messages import Story
-from receiver.notify import Kind, Secret, Sink, Sinks
+from receiver.notify import Network, PagerDuty, Secret, Sink, Sinks, SlackWebhook, Transport
 from tests.virtual import LoopClock
 
 HOST = "127.0.0.1"
@@ -35,12 +36,14 @@ class Site:
     requests: list[tuple[str, str]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
 
     async def answer(self, request: web.Request) -> web.Response:
         self.requests.append((request.method, request.path))
         self.headers.append(dict(request.headers))
         if request.method == "POST":
             self.bodies.append(await request.json())
+            self.raw.append(await request.read())
         status, text, headers = self.answers.pop(0) if self.answers else (*self.usual, {})
         return web.Response(status=status, text=text, headers=headers)
 
@@ -69,7 +72,6 @@ async def serving(
 @contextlib.asynccontextmanager
 async def talking(talk: Talk) -> AsyncIterator[str]:
     """Run a raw server that reads a whole request before it talks; yield its URL."""
-    talks: list[asyncio.Task[None]] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -82,22 +84,31 @@ async def talking(talk: Talk) -> AsyncIterator[str]:
         with contextlib.suppress(ConnectionError):
             await talk(reader, writer)
 
+    async with listening(serve) as port:
+        yield f"http://{HOST}:{port}"
+
+
+@contextlib.asynccontextmanager
+async def listening(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """Run a server of bytes, and end it whole; yield its port."""
+    talks: list[asyncio.Task[None]] = []
+
     async def end(writer: asyncio.StreamWriter) -> None:
         writer.close()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):
             await writer.wait_closed()
 
     async def start(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(serve(reader, writer))
+        task = asyncio.ensure_future(talk(reader, writer))
         talks.append(task)
         try:
             await task
         finally:
             await end(writer)
 
-    server = await asyncio.start_server(start, HOST, 0)
+    server = await asyncio.start_server(start, HOST, 0, ssl=tls)
     try:
-        yield "http://{}:{}".format(*server.sockets[0].getsockname()[:2])
+        yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
         for task in talks:
@@ -125,25 +136,46 @@ async def post(folder: Path, url: str) -> AsyncIterator[Post]:
     key_file.write_text(f" {KEY}\n")
     observed: list[tuple[str, Delivery]] = []
     timed: list[tuple[str, Delivery, float]] = []
+    transport = Transport(LoopClock())
+    chat = SlackWebhook(url=Secret(file=str(slack_file)), transport=transport)
+    pager = PagerDuty(routing_key=Secret(file=str(key_file)), transport=transport, endpoint=url)
+
+    def observe(sink: str, receipt: Receipt, seconds: float) -> None:
+        observed.append((sink, receipt.delivery))
+        timed.append((sink, receipt.delivery, seconds))
+
     sinks = Sinks(
-        {
-            "chat": Sink(name="chat", kind=Kind.SLACK, secret=Secret(file=str(slack_file))),
-            "pager": Sink(
-                name="pager",
-                kind=Kind.PAGERDUTY,
-                secret=Secret(file=str(key_file)),
-                endpoint=url,
-            ),
-        },
+        {"chat": chat, "pager": pager},
         {"critical": ("chat", "pager"), "default": ("chat",)},
         LoopClock(),
-        lambda sink, delivery: observed.append((sink, delivery)),
-        observe_seconds=lambda *what: timed.append(what),
+        transport=transport,
+        fallbacks=("chat",),
+        observe=observe,
     )
     try:
         yield Post(sinks, slack_file, key_file, observed, timed)
     finally:
         await sinks.close()
+
+
+@contextlib.asynccontextmanager
+async def alone(
+    make: Callable[[Transport], Sink], network: Network | None = None
+) -> AsyncIterator[Sinks]:
+    """Make sinks of one, `it`, which hears of everything."""
+    transport = Transport(LoopClock(), network)
+    sinks = Sinks({"it": make(transport)}, {"default": ("it",)}, LoopClock(), transport=transport)
+    try:
+        yield sinks
+    finally:
+        await sinks.close()
+
+
+def secret(folder: Path, value: str, name: str = "secret") -> Secret:
+    """Write a secret into a file."""
+    file = folder / name
+    file.write_text(value)
+    return Secret(file=str(file))
 
 
 async def until_taken(mail: Post, sink: str, told: Story) -> list[Receipt]:

@@ -1,9 +1,19 @@
+import json
 from datetime import UTC, datetime
 
 import pytest
 
 from receiver.controller.ports import Delivery
-from receiver.notify.answers import SLACK_WORDS, Answer, pagerduty, retry_after, slack
+from receiver.notify.answers import (
+    SLACK_WORDS,
+    Answer,
+    Judge,
+    pagerduty,
+    retry_after,
+    slack,
+    slack_api,
+    webhook,
+)
 
 NOW = datetime(2026, 11, 23, 3, 0, 0, tzinfo=UTC)
 D = Delivery
@@ -84,6 +94,35 @@ SLACK = [
     (500, "fatal_error", D.AMBIGUOUS),
     (503, "service_unavailable", D.AMBIGUOUS),
     (504, "request_timeout", D.AMBIGUOUS),
+    (500, "update_failed", D.AMBIGUOUS),
+    (503, "team_added_to_org", D.NOT_SENT),
+    (503, "external_channel_migrating", D.NOT_SENT),
+    (400, "invalid_metadata_format", D.REJECTED),
+    (400, "invalid_metadata_schema", D.REJECTED),
+    (400, "invalid_json", D.REJECTED),
+    (400, "invalid_arguments", D.REJECTED),
+    (400, "too_many_contact_cards", D.REJECTED),
+    (403, "access_denied", D.UNAUTHORIZED),
+    (403, "no_permission_to_post", D.UNAUTHORIZED),
+    (403, "org_login_required", D.UNAUTHORIZED),
+    (403, "not_allowed_token_type", D.UNAUTHORIZED),
+    (403, "two_factor_setup_required", D.UNAUTHORIZED),
+    (403, "enterprise_is_restricted", D.UNAUTHORIZED),
+    (403, "team_access_not_granted", D.UNAUTHORIZED),
+    (403, "method_deprecated", D.UNAUTHORIZED),
+    (403, "restricted_action_read_only_channel", D.GONE),
+    (403, "restricted_action_thread_only_channel", D.GONE),
+    (403, "restricted_action_thread_locked", D.GONE),
+    (403, "restricted_action_non_threadable_channel", D.GONE),
+    (404, "messages_tab_disabled", D.GONE),
+    (404, "team_not_found", D.GONE),
+    (404, "message_not_found", D.GONE),
+    (404, "cant_update_message", D.GONE),
+    (404, "edit_window_closed", D.GONE),
+    (404, "is_inactive", D.GONE),
+    (404, "block_mismatch", D.GONE),
+    (404, "thread_not_found", D.GONE),
+    (404, "cannot_reply_to_message", D.GONE),
     (502, "<html>Bad Gateway</html>", D.AMBIGUOUS),
     (503, "", D.AMBIGUOUS),
     (504, "", D.AMBIGUOUS),
@@ -143,13 +182,38 @@ def test_each_answer_of_pagerduty_has_one_meaning(
     assert pagerduty(Answer(status=status, text=text)).delivery is delivery
 
 
-@pytest.mark.parametrize("judge", [slack, pagerduty], ids=["slack", "pagerduty"])
-def test_every_status_there_is_has_a_meaning_and_only_one_is_success(judge: object) -> None:
-    assert callable(judge)
-    found = {status: judge(Answer(status=status, text="ok")).delivery for status in range(100, 600)}
-    assert [status for status, said in found.items() if said is D.DELIVERED] == [
-        200 if judge is slack else 202
-    ]
+@pytest.mark.parametrize("status", [200, 400, 403, 500])
+def test_the_web_api_means_the_same_by_its_words_whatever_the_status(status: int) -> None:
+    for said, word, delivery in SLACK:
+        # Of a webhook, a 200 and a 429 are what they are whatever they say.
+        if word in SLACK_WORDS and said not in (200, 429):
+            verdict = slack_api(
+                Answer(status=status, text=json.dumps({"ok": False, "error": word}))
+            )
+            assert (verdict.delivery, verdict.word) == (delivery, word)
+
+
+def test_a_message_that_was_cut_is_told() -> None:
+    said = {"ok": True, "response_metadata": {"warnings": ["message_truncated"]}}
+    verdict = slack_api(Answer(status=200, text=json.dumps(said)))
+    assert (verdict.delivery, verdict.word) == (D.DELIVERED, "message_truncated")
+
+
+@pytest.mark.parametrize(
+    ("judge", "text", "good"),
+    [
+        (slack, "ok", [200]),
+        (slack_api, '{"ok": true}', [200]),
+        (pagerduty, "ok", [202]),
+        (webhook, "", list(range(200, 300))),
+    ],
+    ids=["slack", "slack_api", "pagerduty", "webhook"],
+)
+def test_every_status_there_is_has_a_meaning_and_few_are_success(
+    judge: Judge, text: str, good: list[int]
+) -> None:
+    found = {status: judge(Answer(status=status, text=text)).delivery for status in range(100, 600)}
+    assert [status for status, said in found.items() if said is D.DELIVERED] == good
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from receiver.controller.ports import NOTHING_HEARD, Delivery, Outbox, Receipt
+from receiver.controller.ports import NOTHING_HEARD, Delivery, Failure, Outbox, Receipt
 from receiver.messages import pagerduty, slack
-from receiver.notify import Kind, Secret, Sink, Sinks
+from receiver.notify import Secret, Sinks, SlackWebhook, Transport
 from tests.messages.limits import slack_faults
 from tests.messages.stories import story
 from tests.notify.sites import CANARY, KEY, TAKEN, Site, post, talking, until_taken
@@ -92,7 +92,9 @@ async def test_nothing_else_is_sent_twice(answer: tuple[int, str], tmp_path: Pat
 async def test_an_unknown_sink_takes_nothing(tmp_path: Path) -> None:
     async with Site().serve() as site, post(tmp_path, site.url) as mail:
         receipt = await mail.sinks.deliver("nobody", story())
-        assert receipt == Receipt(delivery=Delivery.REJECTED, detail="there is no such sink")
+        assert receipt == Receipt(
+            delivery=Delivery.REJECTED, detail="there is no such sink", failure=Failure.OWN
+        )
         assert not mail.sinks.speaks_of("nobody", story(), NOTHING_HEARD)
         assert mail.sinks.status("nobody") == "unknown"
         assert mail.observed == []
@@ -129,7 +131,9 @@ async def test_a_missing_secret_is_for_a_person_to_mend(tmp_path: Path) -> None:
         mail.slack_file.unlink()
         receipt = await mail.sinks.deliver("chat", story())
         assert receipt == Receipt(
-            delivery=Delivery.UNAUTHORIZED, detail="the secret is missing or empty"
+            delivery=Delivery.UNAUTHORIZED,
+            detail="the secret is missing, empty or not usable",
+            failure=Failure.SECRET,
         )
         assert mail.sinks.status("chat") == "unauthorized"
         mail.slack_file.write_text(f"{site.url}/x")
@@ -143,7 +147,9 @@ async def test_a_secret_is_not_sent_in_clear_to_another_machine(tmp_path: Path) 
         mail.slack_file.write_text(f"http://192.0.2.1/services/{CANARY}")
         receipt = await mail.sinks.deliver("chat", story())
     assert receipt == Receipt(
-        delivery=Delivery.UNAUTHORIZED, detail="the secret is no valid https URL"
+        delivery=Delivery.UNAUTHORIZED,
+        detail="the secret is no valid https URL",
+        failure=Failure.SECRET,
     )
 
 
@@ -308,6 +314,7 @@ async def test_the_last_delivery_says_how_a_sink_is(
         await mail.sinks.deliver("chat", story())
         assert mail.sinks.status("chat") == status
         assert mail.sinks.health() == {"slack": health, "pagerduty": "available"}
+        assert mail.sinks.each() == {"chat": health, "pager": "available"}
 
 
 @virtual
@@ -317,11 +324,13 @@ async def test_of_several_sinks_the_worst_is_shown(tmp_path: Path) -> None:
         file.write_text(f"{site.url}/x")
         secret = Secret(file=str(file))
         names = ("one", "two", "three")
-        chats = {name: Sink(name=name, kind=Kind.SLACK, secret=secret) for name in names}
-        sinks = Sinks(chats, {}, LoopClock())
+        transport = Transport(LoopClock())
+        chats = {name: SlackWebhook(url=secret, transport=transport) for name in names}
+        sinks = Sinks(chats, {}, LoopClock(), transport=transport)
         for name in names:
             await sinks.deliver(name, story())
         assert sinks.health() == {"slack": "unreachable", "pagerduty": "not_configured"}
+        assert sinks.each() == {"one": "unreachable", "two": "available", "three": "available"}
         await sinks.close()
 
 

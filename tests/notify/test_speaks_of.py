@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from receiver.controller.ports import NOTHING_HEARD, Delivery, Heard
-from receiver.notify import Sinks
+from receiver.controller.ports import NOTHING_HEARD, Heard
+from receiver.notify import Sinks, Transport
 from receiver.reasons import Severity
 from tests.messages.stories import story
-from tests.notify.sites import TAKEN, Site, post, until_taken
-from tests.virtual import LoopClock, virtual
+from tests.notify.sites import post
+from tests.virtual import START, LoopClock, virtual
 
 
 @virtual
@@ -19,7 +19,7 @@ async def test_a_severity_without_a_route_goes_the_default_way(tmp_path: Path) -
         assert mail.sinks.routes("critical") == ("chat", "pager")
         assert mail.sinks.routes("warning") == ("chat",)
         assert mail.sinks.routes("page me") == ("chat",)
-        nobody = Sinks({}, {}, LoopClock())
+        nobody = Sinks({}, {}, LoopClock(), transport=Transport(LoopClock()))
         assert nobody.routes("critical") == ()
 
 
@@ -77,25 +77,32 @@ async def test_each_sink_speaks_of_what_it_has_to_say(
 async def test_a_page_of_unknown_fate_is_resolved_although_it_was_never_taken(
     tmp_path: Path,
 ) -> None:
-    async with Site(usual=(500, "")).serve() as site, post(tmp_path, site.url) as mail:
-        failed, well = story(state="following"), story(state="recovered")
+    async with post(tmp_path, "http://127.0.0.1:1") as mail:
+        well, lost = story(state="recovered"), Heard(doubt=START)
         assert not mail.sinks.speaks_of("pager", well, NOTHING_HEARD)
-        assert (await mail.sinks.deliver("pager", failed)).delivery is Delivery.AMBIGUOUS
-        assert mail.sinks.speaks_of("pager", well, NOTHING_HEARD)
-        assert not mail.sinks.speaks_of("pager", replace(well, subject="another"), NOTHING_HEARD)
-        site.usual = TAKEN
-        await mail.sinks.deliver("pager", well)
-        assert not mail.sinks.speaks_of("pager", well, NOTHING_HEARD)
-    assert [body["event_action"] for body in site.bodies] == ["trigger", "resolve"]
+        assert mail.sinks.speaks_of("pager", well, lost)
+        # It may have been opened again after it was closed.
+        assert not mail.sinks.speaks_of("pager", well, Heard(state="recovered"))
+        assert mail.sinks.speaks_of("pager", well, Heard(state="recovered", doubt=START))
 
 
 @virtual
-async def test_only_so_many_pages_of_unknown_fate_are_remembered(tmp_path: Path) -> None:
-    async with Site(usual=(500, "")).serve() as site, post(tmp_path, site.url) as mail:
-        for number in range(1001):
-            await until_taken(mail, "pager", story(subject=f"inc-{number}"))
-        well = story(state="recovered")
-        first, second, last = (replace(well, subject=f"inc-{n}") for n in (0, 1, 1000))
-        assert not mail.sinks.speaks_of("pager", first, NOTHING_HEARD)
-        assert mail.sinks.speaks_of("pager", second, NOTHING_HEARD)
-        assert mail.sinks.speaks_of("pager", last, NOTHING_HEARD)
+async def test_who_wakes_people_is_known(tmp_path: Path) -> None:
+    async with post(tmp_path, "http://127.0.0.1:1") as mail:
+        assert mail.sinks.names() == ("chat", "pager")
+        assert [mail.sinks.pages(name) for name in ("chat", "pager", "nobody")] == [
+            False,
+            True,
+            False,
+        ]
+        assert mail.sinks.fallbacks() == ("chat",)
+
+
+@virtual
+async def test_what_another_should_have_heard_is_told_although_it_was_told_before(
+    tmp_path: Path,
+) -> None:
+    async with post(tmp_path, "http://127.0.0.1:1") as mail:
+        now, heard = story(state="firing"), Heard(state="firing")
+        assert not mail.sinks.speaks_of("chat", now, heard)
+        assert mail.sinks.speaks_of("chat", replace(now, instead_of=("pager",)), heard)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from receiver.controller.ports import Delivery, Receipt
+from receiver.controller.ports import Delivery, Failure, Receipt
 from receiver.notify import answers
-from receiver.notify.transport import READ, TOTAL, Transport
+from receiver.notify.transport import READ, TOTAL, Transport, in_json
 from tests.notify.sites import CANARY, HOST, KEY, Site, serving, talking
 from tests.virtual import LoopClock, virtual
 
@@ -26,7 +26,8 @@ async def send(url: str, judge: answers.Judge = answers.slack) -> tuple[Receipt,
     transport, began = Transport(clock), clock.monotonic()
     try:
         body = {"text": "hello", "routing_key": KEY}
-        receipt = await transport.post(f"{url}/services/{CANARY}", body, judge)
+        request = in_json(f"{url}/services/{CANARY}", body)
+        receipt = (await transport.send(request, judge)).receipt
     finally:
         await transport.close()
     return receipt, clock.monotonic() - began
@@ -51,7 +52,9 @@ async def test_a_message_is_one_post_of_json_without_cookies_and_compression() -
     async with site.serve():
         transport = Transport(LoopClock())
         for _ in range(2):
-            receipt = await transport.post(f"{site.url}/x", {"text": "hi"}, answers.slack)
+            receipt = (
+                await transport.send(in_json(f"{site.url}/x", {"text": "hi"}), answers.slack)
+            ).receipt
             assert receipt == Receipt(delivery=Delivery.DELIVERED, detail="200 from 127.0.0.1")
         await transport.close()
     assert site.requests == [("POST", "/x"), ("POST", "/x")]
@@ -226,7 +229,9 @@ async def test_a_refused_connection_sent_nothing() -> None:
         port = sock.getsockname()[1]
     receipt, _ = await send(f"http://{HOST}:{port}")
     assert receipt == Receipt(
-        delivery=Delivery.NOT_SENT, detail="ClientConnectorError at 127.0.0.1"
+        delivery=Delivery.NOT_SENT,
+        detail="ClientConnectorError at 127.0.0.1",
+        failure=Failure.CONNECT,
     )
 
 
@@ -267,7 +272,9 @@ async def test_an_untrusted_certificate_is_sent_nothing() -> None:
     async with server:
         receipt, _ = await send("https://{}:{}".format(*server.sockets[0].getsockname()[:2]))
     assert receipt == Receipt(
-        delivery=Delivery.NOT_SENT, detail="ClientConnectorCertificateError at 127.0.0.1"
+        delivery=Delivery.NOT_SENT,
+        detail="ClientConnectorCertificateError at 127.0.0.1",
+        failure=Failure.TLS,
     )
     assert asked == []
 
@@ -290,7 +297,7 @@ async def test_an_untrusted_certificate_is_sent_nothing() -> None:
 @virtual
 async def test_a_secret_that_is_no_url_is_for_a_person_to_mend(url: str) -> None:
     transport = Transport(LoopClock())
-    receipt = await transport.post(url, {}, answers.slack)
+    receipt = (await transport.send(in_json(url, {}), answers.slack)).receipt
     await transport.close()
     assert receipt.delivery in (Delivery.UNAUTHORIZED, Delivery.NOT_SENT)
     assert CANARY not in receipt.detail
@@ -301,10 +308,10 @@ async def test_after_closing_nothing_is_sent() -> None:
     site = Site()
     async with site.serve():
         transport = Transport(LoopClock())
-        await transport.post(f"{site.url}/x", {}, answers.slack)
+        await transport.send(in_json(f"{site.url}/x", {}), answers.slack)
         await transport.close()
         await transport.close()
-        receipt = await transport.post(f"{site.url}/x", {}, answers.slack)
+        receipt = (await transport.send(in_json(f"{site.url}/x", {}), answers.slack)).receipt
     assert receipt.delivery is Delivery.NOT_SENT
     assert len(site.requests) == 1
 
