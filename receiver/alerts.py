@@ -21,7 +21,10 @@ from receiver.errors import Rejected
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """One alert of a webhook. `ends_at`: None while it fires, mostly. Text is untrusted."""
+    """One alert of a webhook. `ends_at`: None while it fires, mostly. Text is untrusted.
+
+    `external_url` is where the Alertmanager that sent it says it is found.
+    """
 
     status: Literal["firing", "resolved"]
     fingerprint: str
@@ -30,6 +33,7 @@ class Alert:
     starts_at: datetime
     ends_at: datetime | None = None
     generator_url: str = ""
+    external_url: str = ""
 
     @property
     def name(self) -> str:
@@ -171,7 +175,7 @@ def parse(body: bytes) -> Payload:
         receiver=webhook.receiver,
         external_url=webhook.externalURL,
         truncated=webhook.truncatedAlerts,
-        alerts=tuple(_alert(alert) for alert in webhook.alerts),
+        alerts=tuple(_alert(alert, webhook.externalURL) for alert in webhook.alerts),
     )
 
 
@@ -188,7 +192,7 @@ def _rejected(error: ValidationError, *, empty: bool) -> Rejected:
     return Rejected(f"the body is no Alertmanager webhook: {said}", reason="not_a_webhook")
 
 
-def _alert(alert: _Alert) -> Alert:
+def _alert(alert: _Alert, external_url: str) -> Alert:
     # Of a firing alert Alertmanager sends none; an end that another sender announces is kept.
     ends_at = alert.endsAt
     if ends_at is None and alert.status == "resolved":
@@ -205,6 +209,7 @@ def _alert(alert: _Alert) -> Alert:
         starts_at=alert.startsAt,
         ends_at=ends_at,
         generator_url=alert.generatorURL,
+        external_url=external_url,
     )
 
 
@@ -252,6 +257,18 @@ def trouble_at(alert: Alert, assumed: timedelta) -> datetime:
     except (KeyError, ValueError):
         held = assumed
     return alert.starts_at - min(held, timedelta(days=7))
+
+
+_VALUES = ("value", "current_value")
+
+
+def value(alert: Alert) -> str:
+    """Return what the alert has measured, as its rule writes it, "" when it does not.
+
+    The webhook does not carry it; rules put it into an annotation: `value: "{{ $value }}"`.
+    """
+    found = (alert.annotations.get(name, "").strip() for name in _VALUES)
+    return next(filter(None, found), "")
 
 
 # Kubernetes names: apimachinery pkg/util/validation (RFC 1123 label and subdomain).

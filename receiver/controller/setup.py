@@ -1,7 +1,7 @@
 """What every part of the controller is given: the ports, the settings, the measures of time."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random  # noqa: TID251 - only its type; the generator is handed in
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ from receiver.alerts import TargetLabels
 from receiver.clock import Clock
 from receiver.controller.ports import Cluster, Outbox, Prometheus
 from receiver.decisions import Policy
+from receiver.messages import Site
 from receiver.telemetry import Metrics
 
 SWITCH = "rollback-receiver-switch"
@@ -47,7 +48,6 @@ class Timing:
     retry_most: float = 15.0
     notice_first: float = 1.0
     notice_most: float = 300.0
-    notice_expires: float = 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +75,7 @@ class Setup:
     stopped: str = ""
     timing: Timing = Timing()
     prometheus: Prometheus | None = None
+    site: Site = field(default_factory=Site)
 
     @property
     def installation(self) -> str:

@@ -5,8 +5,8 @@ Everything that came from an alert, an object or a person is untrusted: see `tex
 The same story always makes the same bytes.
 """
 
-from receiver.messages.blocks import slack, slack_plain
-from receiver.messages.events import pagerduty, pagerduty_plain
+from receiver.messages.blocks import slack, slack_plain, slack_reply
+from receiver.messages.events import change_event, pagerduty, pagerduty_plain
 from receiver.messages.headlines import (
     FAILING,
     HEADLINES,
@@ -15,11 +15,14 @@ from receiver.messages.headlines import (
     MASS_ALERT_OVER,
     RESOLVING,
     SILENT,
+    TEST,
     WORKS_AGAIN,
     Headline,
     headline,
 )
-from receiver.messages.story import AlertLine, RevisionLine, Story
+from receiver.messages.plain import Email, Short, email, short
+from receiver.messages.story import AlertLine, Contact, RevisionLine, Site, Story
+from receiver.messages.webhook import webhook
 
 __all__ = [
     "FAILING",
@@ -29,14 +32,24 @@ __all__ = [
     "MASS_ALERT_OVER",
     "RESOLVING",
     "SILENT",
+    "TEST",
     "WORKS_AGAIN",
     "AlertLine",
+    "Contact",
+    "Email",
     "Headline",
     "RevisionLine",
+    "Short",
+    "Site",
     "Story",
+    "change_event",
+    "email",
     "headline",
     "pagerduty",
     "pagerduty_plain",
+    "short",
     "slack",
     "slack_plain",
+    "slack_reply",
+    "webhook",
 ]

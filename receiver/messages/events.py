@@ -9,18 +9,17 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from receiver.messages import text
-from receiver.messages.headlines import RESOLVING, headline, place, sentence, step
-from receiver.messages.story import RevisionLine, Story
-from receiver.messages.text import cut, one_line
+from receiver.messages import report, text
+from receiver.messages.headlines import RESOLVING, TEST, place, step, summary
+from receiver.messages.plain import plain
+from receiver.messages.report import written
+from receiver.messages.story import Story
 from receiver.reasons import Severity
 
 Json: TypeAlias = dict[str, Any]
 
 SUMMARY, DEDUP, VALUE, PLACE = 120, 255, 1000, 70
-ALERTS, CONTAINERS = 10, 10
-# A URL of a link: PagerDuty names no limit; Slack's is a sane one.
-HREF = 3000
+ALERTS = 10
 
 SEVERITIES: Mapping[Severity, str] = MappingProxyType(
     {Severity.CRITICAL: "critical", Severity.WARNING: "warning", Severity.INFO: "info"}
@@ -38,11 +37,11 @@ def pagerduty(story: Story) -> Json | None:
         return event
     event["payload"] |= {"class": story.reason.value, "custom_details": _details(story)}
     for field, value in (("component", story.deployment), ("group", story.namespace)):
-        if said := one_line(value, VALUE):
+        if said := text.plain(value, VALUE):
             event["payload"][field] = said
-    if links := _links(story):
-        event["links"] = links
-    return event
+    if home := text.link(story.site.receiver_url):
+        event["client_url"] = home
+    return event | _links(story)
 
 
 def pagerduty_plain(story: Story) -> Json | None:
@@ -50,15 +49,37 @@ def pagerduty_plain(story: Story) -> Json | None:
     event: Json = {"dedup_key": _key(story.subject), "client": "rollback-receiver"}
     if story.state in RESOLVING:
         return {"event_action": "resolve"} | event
-    if story.severity is Severity.INFO or story.state == "shadow":
+    quiet = story.severity is Severity.INFO and story.state != TEST
+    if quiet or story.state == "shadow":
         return None
     payload = {
-        "summary": _summary(story),
-        "source": one_line(place(story), VALUE) or "rollback-receiver",
+        "summary": text.plain(summary(story, SUMMARY), SUMMARY),
+        "source": text.plain(place(story), VALUE) or "rollback-receiver",
         "severity": SEVERITIES[story.severity],
         "timestamp": story.at.isoformat(),
     }
     return {"event_action": "trigger"} | event | {"payload": payload}
+
+
+def change_event(story: Story) -> Json | None:
+    """Return the change event of a rollback without its `routing_key`; None: nothing was changed.
+
+    It pages nobody: it stands beside the incidents of the service, for `/v2/change/enqueue`
+    (https://developer.pagerduty.com/docs/send-change-event). There is no key to tell two of the
+    same by: whoever sends it sends it once.
+    """
+    if story.applied_at is None:
+        return None
+    where = text.plain(place(story), VALUE) or "rollback-receiver"
+    said = f"Rolled back {text.one_line(where, PLACE)} {step(story)}".strip()
+    rows = (*report.where(story), *report.change(story), *report.why(story, ALERTS))
+    payload = {
+        "summary": said,
+        "source": where,
+        "timestamp": story.applied_at.isoformat(),
+        "custom_details": _by_label(rows) | _incident(story),
+    }
+    return {"payload": payload} | _links(story)
 
 
 def _key(subject: str) -> str:
@@ -68,54 +89,38 @@ def _key(subject: str) -> str:
     return sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _summary(story: Story) -> str:
-    """Return what a phone shows: outcome, where, revisions, the alert."""
-    where = one_line(place(story), PLACE)
-    names = [alert.alertname for alert in story.alerts]
-    others = f" +{len(names) - 1}" if len(names) > 1 else ""
-    why = f"({one_line(names[0], 40)}{others})" if names else ""
-    said = " ".join(part for part in (where, step(story), why) if part)
-    words = headline(story).words
-    return cut(f"{words}: {said}" if said else words, SUMMARY)
-
-
 def _details(story: Story) -> Json:
-    details: Json = {
-        "now": headline(story).now,
-        "to do": headline(story).to_do,
-        "reason": ": ".join(part for part in (story.reason.value, sentence(story)) if part),
-        "detail": one_line(story.detail, VALUE),
-        "cluster": one_line(story.cluster, VALUE),
-        "began": text.moment(story.started_at),
-        "from": _revision(story.bad),
-        "to": _revision(story.good),
-        "by hand": one_line(story.actor, VALUE),
-        "because": one_line(story.why, VALUE),
-        "verification": f"pending until {text.moment(story.until)}" if story.until else "",
-        "alerts": [
-            one_line(": ".join(p for p in (a.alertname, a.summary or a.description) if p), VALUE)
-            for a in story.alerts[:ALERTS]
-        ],
-        "incident": one_line(story.subject, VALUE),
-    }
-    return {key: value for key, value in details.items() if value}
+    rows = (
+        *report.outcome(story),
+        *report.where(story),
+        *report.change(story),
+        *report.why(story, ALERTS),
+        *report.commands(story),
+        *report.contacts(story),
+    )
+    return _by_label(rows) | {"reason": story.reason.value} | _incident(story)
 
 
-def _revision(line: RevisionLine | None) -> str:
-    if line is None:
-        return ""
-    images = ", ".join(f"{name}: {text.image(image)}" for name, image in line.images[:CONTAINERS])
-    return one_line(f"r{line.number} {line.hash} {images}", VALUE)
+def _incident(story: Story) -> Json:
+    said = text.plain(story.subject, VALUE)
+    return {"incident": said} if said else {}
 
 
-def _links(story: Story) -> list[Json]:
-    found: dict[str, str] = {}
-    for alert in story.alerts[:ALERTS]:
-        for word, url in (
-            ("Runbook", alert.runbook_url),
-            ("Dashboard", alert.dashboard_url),
-            ("Graph", alert.generator_url),
-        ):
-            found.setdefault(text.link(url, HREF), f"{word} of {one_line(alert.alertname, 80)}")
-    found.pop("", None)
-    return [{"href": url, "text": label} for url, label in found.items()]
+def _by_label(rows: tuple[report.Row, ...]) -> Json:
+    """Return rows as fields: PagerDuty shows them in any order, so each says what it is."""
+    fields: Json = {}
+    for row in rows:
+        key, said = row.label.lower(), written(row, plain)
+        if row.item:
+            fields.setdefault(key, []).append(said)
+        else:
+            fields[key] = said
+    return fields
+
+
+def _links(story: Story) -> Json:
+    found = [
+        {"href": link.url, "text": f"{link.word} of {text.prose(alert.alertname, 80)}"}
+        for alert, link in report.links(story, ALERTS)
+    ]
+    return {"links": found} if found else {}

@@ -1,11 +1,12 @@
 """The state of a story in words: what happened, whether it is well now, what to do."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from receiver.messages.story import Story
-from receiver.reasons import Reason, about
+from receiver.messages.text import cut, one_line
+from receiver.reasons import Reason, Severity, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Headline:
 MASS_ALERT, MASS_ALERT_OVER = "mass_alert", "mass_alert_over"
 FAILING, WORKS_AGAIN = "failing", "works_again"
 SILENT, HEARD_AGAIN = "silent", "heard_again"
+TEST = "test"
 
 _BY_HAND = "Look at it now, and roll back by hand if it is this release."
 
@@ -122,6 +124,12 @@ HEADLINES: Mapping[str, Headline] = MappingProxyType(
             "MASS ALERT is over",
             "No further target began to alert. New alerts may be acted upon again.",
         ),
+        TEST: Headline(
+            "🧪",
+            "TEST MESSAGE",
+            "This is a test of the notifications. Nothing has happened.",
+            "Nothing.",
+        ),
         "shadow": Headline(
             "👻",
             "WOULD ROLL BACK (shadow mode)",
@@ -145,10 +153,47 @@ RESOLVING = frozenset(
 )
 
 
+# What went wrong under our hands, or is wrong with us: for people, now.
+FAILURES = frozenset({"rollout_failed", "did_not_help", "gone", FAILING, SILENT})
+# An update of a message notifies nobody: of these a reply in its thread tells as well.
+REPLIED = (RESOLVING - {"resolved"}) | FAILURES | {"unconfirmed", "refused", "superseded"}
+# Critical as they may be, nobody has to be called for them.
+_CALM = RESOLVING | {TEST, "shadow"}
+# When it stays like that, somebody may want to know whom to call next.
+_ESCALATED = FAILURES | {"unconfirmed", "refused", MASS_ALERT}
+
+# What the state says already.
+_SAID = frozenset({Reason.ROLLED_BACK, Reason.NOTIFY_ONLY, Reason.RESOLVED})
+
+PLACE, NAME, VALUE = 70, 40, 20
+
+
 def headline(story: Story) -> Headline:
     """Return what the state of `story` says; a state of a newer version says its own name."""
     words = story.state.replace("_", " ").upper()
-    return HEADLINES.get(story.state) or Headline("🔔", words, "See the detail below.")
+    news = HEADLINES.get(story.state) or Headline("🔔", words, "See the detail below.")
+    count = len(story.alerts) + story.more
+    if story.state == "resolved" and story.bad is not None:
+        return replace(news, now="None of its alerts fires any more.")
+    if count > 1 and story.state == "firing":
+        return replace(news, words=f"{count} ALERTS", now="They ask for no rollback.")
+    if count > 1 and story.state == "resolved":
+        return replace(news, words=f"{count} ALERTS RESOLVED", now="The alerts resolved.")
+    if story.tally and story.state == "refused":
+        return replace(news, words=f"{count} ALERTS, {news.words}")
+    return news
+
+
+def calls(story: Story) -> bool:
+    """Return whether somebody should be called for it, beyond being told."""
+    critical = story.severity is Severity.CRITICAL and story.state not in _CALM
+    return critical or story.state in FAILURES or bool(story.instead_of)
+
+
+def escalates(story: Story) -> bool:
+    """Return whether people may have to be called one after the other."""
+    critical = story.severity is Severity.CRITICAL and story.state in _ESCALATED
+    return critical or bool(story.instead_of)
 
 
 def step(story: Story) -> str:
@@ -166,9 +211,27 @@ def place(story: Story) -> str:
     return f"{name} ({story.cluster})" if name and story.cluster else name or story.cluster
 
 
+def cause(story: Story) -> str:
+    """Return the first alert with its value, and how many others there are, else "". Untrusted."""
+    if not story.alerts:
+        return ""
+    first, others = story.alerts[0], len(story.alerts) + story.more - 1
+    said = (one_line(first.alertname, NAME), one_line(first.value, VALUE))
+    more = f"+{others}" if others else ""
+    return " ".join(part for part in (*said, more) if part)
+
+
+def summary(story: Story, limit: int) -> str:
+    """Return one line for a phone: outcome, where, revisions, the alert. Untrusted."""
+    words, why = headline(story).words, cause(story)
+    where = one_line(place(story), PLACE)
+    said = " ".join(part for part in (where, step(story), f"({why})" if why else "") if part)
+    return cut(f"{words}: {said}" if said else words, limit)
+
+
 def sentence(story: Story) -> str:
     """Return the sentence of the reason, "" where it says nothing more than the state does.
 
     `rolled_back` is the reason of every incident that was acted upon, whatever came of it.
     """
-    return "" if story.reason is Reason.ROLLED_BACK else about(story.reason).text
+    return "" if story.reason in _SAID or story.state == TEST else about(story.reason).text

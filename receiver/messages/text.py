@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 LINK = 1000
 COLON = "\ua789"  # looks like a colon, and makes no emoji and no link
+DOT = "\u2024"  # looks like a full stop, and makes no host name
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # These look alike, and start no markup. A zero-width space would not do: Slack takes it for the
@@ -19,6 +20,14 @@ _ALIKE = str.maketrans("*_~", "\u2217\u02cd\u223c")
 _RUN = re.compile(r"[*_~]+")
 _MENTION = re.compile(r"(?<![0-9A-Za-z])@")
 _EMOJI = re.compile(r":(?=[0-9+_'-]*[a-z][0-9a-z+_'-]*:)")
+# What follows prose may begin with a colon of ours.
+_EMOJI_TO_BE = re.compile(r":(?=[0-9+_'-]*[a-z][0-9a-z+_'-]*\Z)")
+# Outside Slack nothing is escaped: there is no telling who reads it as what.
+_QUOTES = str.maketrans("<>`", "\u2039\u203a'")
+_SCHEME = re.compile(r":(?=//)|(?i:(?<=javascript)|(?<=vbscript)|(?<=mailto)|(?<=data)|(?<=tel)):")
+_WWW = re.compile(r"(?i)(?<=www)\.")
+_HOST = re.compile(r"(?<=\w)\.(?=[^\W\d_])")
+_MARKDOWN_LINK = re.compile(r"\](?=\()")
 _AUTHORITY = re.compile(r"[0-9A-Za-z._:\[\]-]+")
 _DIGEST = re.compile(r"(@sha256:[0-9a-f]{7})[0-9a-f]+")
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
@@ -61,7 +70,7 @@ def escape(text: str, limit: int) -> str:
     line = one_line(text, limit).replace("`", "'")
     line = _RUN.sub(_defused, line)
     line = _MENTION.sub("\uff20", line)
-    return entities(_EMOJI.sub(COLON, line), limit)
+    return entities(_EMOJI_TO_BE.sub(COLON, _EMOJI.sub(COLON, line)), limit)
 
 
 def _defused(match: re.Match[str]) -> str:
@@ -76,6 +85,27 @@ def code(text: str, limit: int) -> str:
     """Return untrusted text as a code span, "" for nothing. The backticks are not in `limit`."""
     line = entities(one_line(text, limit).replace("`", "'"), limit)
     return f"`{line}`" if line else ""
+
+
+def plain(text: str, limit: int) -> str:
+    """Return an untrusted name or value for plain text: one line that nothing makes active.
+
+    Whatever shows it may make links of what looks like one, mentions, or read it as Markdown.
+    """
+    line = one_line(text, limit).translate(_QUOTES)
+    line = _RUN.sub(_defused, line)
+    line = _MENTION.sub("\uff20", line)
+    line = _MARKDOWN_LINK.sub("] ", line)
+    line = _SCHEME.sub(COLON, _WWW.sub(DOT, line))
+    return cut(_EMOJI.sub(COLON, line), limit)
+
+
+def prose(text: str, limit: int) -> str:
+    """Return untrusted prose for plain text: as `plain`, and nothing in it reads as a host name.
+
+    Names keep their dots: an image reference is there to be copied.
+    """
+    return _HOST.sub(DOT, _EMOJI_TO_BE.sub(COLON, plain(text, limit)))
 
 
 def image(reference: str) -> str:
@@ -111,12 +141,16 @@ def link(url: str, limit: int = LINK) -> str:
 
 def moment(at: datetime) -> str:
     """Return a time as people all over the world read it: in UTC, to the second."""
+    at = utc(at)
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at.tzinfo is UTC else at.isoformat()
+
+
+def utc(at: datetime) -> datetime:
+    """Return a time in UTC; the first or last hours of all time stay in another zone."""
     try:
-        at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except OverflowError:
-        # The first or last hours of all time, in another zone.
-        return at.isoformat()
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+        return at
 
 
 def duration(seconds: float) -> str:

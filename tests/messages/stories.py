@@ -1,10 +1,12 @@
-"""Stories to tell: one ordinary, and the parts to vary."""
+"""Stories to tell: one ordinary, the parts to vary, and one for each state there is."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from receiver.messages import AlertLine, RevisionLine, Story
+from receiver.alerts import fingerprint
+from receiver.journal import OPEN, Phase
+from receiver.messages import AlertLine, Contact, RevisionLine, Site, Story
 from receiver.reasons import Reason, Severity
 
 T0 = datetime(2026, 11, 23, 3, 10, tzinfo=UTC)
@@ -59,7 +61,107 @@ BARE = Story(
     started_at=T0,
 )
 
+# The contacts of the plan.
+CONTACTS = (
+    Contact(role="On-Call Engineer", contact="+91-XXX-XXX-XXXX", availability="24/7"),
+    Contact(
+        role="Engineering Lead", contact="engineering@flexoraa.com", availability="Business hours"
+    ),
+    Contact(role="CTO", contact="cto@flexoraa.com", availability="Escalation only"),
+    Contact(role="DevOps", contact="devops@flexoraa.com", availability="24/7"),
+)
+SITE = Site(
+    contacts=CONTACTS,
+    alertmanager_url="https://alerts.example.com",
+    prometheus_url="https://prometheus.example.com",
+)
+LABELS = {
+    "alertname": "HighErrorRate",
+    "deployment": "checkout",
+    "instance": "10.0.0.7:8080",
+    "job": "checkout",
+    "namespace": "shop",
+    "rollback": "auto",
+    "severity": "critical",
+}
+FULL_ALERT = replace(
+    ALERT,
+    value="12.3%",
+    labels=tuple(LABELS.items()),
+    fingerprint=fingerprint(LABELS),
+    external_url="http://alertmanager:9093",
+)
+# A rollback by itself, with everything that is known of one.
+FULL = replace(
+    USUAL,
+    alerts=(FULL_ALERT,),
+    applied_at=T0 + timedelta(seconds=41),
+    completed_at=T0 + timedelta(seconds=73),
+    undo_to=42,
+    site=SITE,
+)
+
+_OWN = {
+    "failing": Reason.STATE_UNREADABLE,
+    "works_again": Reason.STATE_UNREADABLE,
+    "silent": Reason.WATCHDOG,
+    "heard_again": Reason.WATCHDOG,
+    "mass_alert": Reason.BREAKER_OPEN,
+    "mass_alert_over": Reason.BREAKER_OPEN,
+    "test": Reason.NOTIFY_ONLY,
+}
+_UNTOUCHED: dict[str, Any] = {"applied_at": None, "completed_at": None, "undo_to": 0}
+_ALONE: dict[str, Any] = {"bad": None, "good": None, **_UNTOUCHED}
+# What no sink is told of.
+UNTOLD = (Phase.SETTLING, Phase.APPLYING)
+STATES = [
+    *(phase.value for phase in Phase if phase not in UNTOLD),
+    *("firing", "resolved", "shadow", *_OWN),
+]
+
 
 def story(**changes: Any) -> Story:
     """Return the ordinary story with some fields changed."""
     return replace(USUAL, **changes)
+
+
+def of_state(state: str) -> Story:
+    """Return the story as it is told in a state, with all that is known then."""
+    if state in _OWN:
+        own = replace(BARE, state=state, reason=_OWN[state], cluster="eu-1", site=SITE)
+        return replace(own, subject="own-0123456789ab", at=T0 + timedelta(minutes=1))
+    if state in ("firing", "resolved"):
+        alert = replace(FULL_ALERT, severity="warning", firing=state == "firing")
+        reason = Reason.NOTIFY_ONLY if state == "firing" else Reason.RESOLVED
+        plain = replace(FULL, subject="alert-0123456789ab", alerts=(alert,), **_ALONE)
+        return replace(plain, state=state, reason=reason, severity=Severity.WARNING)
+    if state == "shadow":
+        detail = "it would have been rolled back to revision 41 (api=shop/api:1)"
+        shadow = replace(FULL, subject="ref-0123456789ab", detail=detail, **_ALONE)
+        return replace(shadow, state=state, reason=Reason.SHADOW, severity=Severity.INFO)
+    if state == Phase.REFUSED:
+        return replace(FULL, state=state, reason=Reason.FROZEN, detail="Friday", **_UNTOUCHED)
+    if state == Phase.RESOLVED_BY_ITSELF:
+        return replace(FULL, state=state, alerts=(_ended(FULL_ALERT),), **_UNTOUCHED)
+    return _rolled_back(Phase(state))
+
+
+def _rolled_back(phase: Phase) -> Story:
+    told = replace(FULL, state=phase.value)
+    if phase is Phase.FOLLOWING:
+        return replace(told, at=T0 + timedelta(seconds=41), completed_at=None)
+    if phase is Phase.VERIFYING:
+        at = T0 + timedelta(seconds=73)
+        return replace(told, at=at, until=at + timedelta(minutes=10))
+    if phase is Phase.RECOVERED:
+        return replace(told, alerts=(_ended(FULL_ALERT),))
+    if phase is Phase.ROLLOUT_FAILED:
+        return replace(told, completed_at=None, detail="checkout-5c4e1a2b3 exceeded its deadline")
+    if phase is Phase.DID_NOT_HELP:
+        return replace(told, reason=Reason.ROLLBACK_DID_NOT_HELP)
+    assert phase not in OPEN
+    return told
+
+
+def _ended(alert: AlertLine) -> AlertLine:
+    return replace(alert, firing=False, ends_at=T0 + timedelta(minutes=4))

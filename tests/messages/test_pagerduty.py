@@ -3,13 +3,10 @@ from typing import Any
 
 import pytest
 
-from receiver.journal import Phase
-from receiver.messages import HEADLINES, RESOLVING, pagerduty, pagerduty_plain
+from receiver.messages import HEADLINES, RESOLVING, change_event, pagerduty, pagerduty_plain
 from receiver.reasons import Reason, Severity
-from tests.messages.limits import pagerduty_faults
-from tests.messages.stories import ALERT, BARE, story
-
-STATES = [*Phase, "firing", "resolved", "failing", "shadow"]
+from tests.messages.limits import change_faults, pagerduty_faults
+from tests.messages.stories import ALERT, BARE, FULL, STATES, T0, of_state, story
 
 
 def trigger(**changes: Any) -> dict[str, Any]:
@@ -29,7 +26,7 @@ def test_every_state_pages_resolves_or_is_silent(state: str, severity: Severity)
             "dedup_key": "inc-0123456789ab",
             "client": "rollback-receiver",
         }
-    elif severity is Severity.INFO or state == "shadow":
+    elif (severity is Severity.INFO and state != "test") or state == "shadow":
         assert event is None
     else:
         assert event is not None
@@ -63,13 +60,23 @@ def test_the_whole_event_says_where_why_and_what() -> None:
     assert payload["custom_details"] == {
         "now": "The rollback is complete, and the alert still fires.",
         "to do": "Look for another cause. Nothing more is rolled back by itself.",
-        "reason": "rollback_did_not_help: The alert fires although the rollback is complete.",
-        "cluster": "eu-1",
-        "began": "2026-11-23 03:10:00 UTC",
-        "from": "r42 7d9f8c6b5 api: shop/api:2@sha256:abababa, proxy: envoy:1.30",
-        "to": "r41 5c4e1a2b3 api: shop/api:1, proxy: envoy:1.30",
+        "where": "cluster eu-1 · namespace shop · Deployment checkout",
+        "severity": "critical",
+        "began": "2026-11-23 03:10:00 UTC, 4 min 3 s before this",
+        "revision": "r42 (7d9f8c6b5, of 2026-11-23 03:03:00 UTC)"
+        " → r41 (5c4e1a2b3, of 2026-11-22 03:10:00 UTC)",
+        "images": [
+            "api: shop/api:2@sha256:abababa → shop/api:1",
+            "proxy: envoy:1.30 (the same in both)",
+        ],
+        "why": "The alert fires although the rollback is complete.",
         "by hand": "ann",
-        "alerts": ["HighErrorRate: 12% of requests fail"],
+        "alerts": [
+            "HighErrorRate (critical, firing, began 2026-11-23 03:10:00 UTC): 12% of requests fail"
+        ],
+        "status": "kubectl -n shop rollout status deployment/checkout",
+        "history": "kubectl -n shop rollout history deployment/checkout",
+        "reason": "rollback_did_not_help",
         "incident": "inc-0123456789ab",
     }
     assert event["links"] == [
@@ -128,3 +135,47 @@ def test_the_key_is_the_same_whatever_the_state_and_severity() -> None:
         if (event := pagerduty(story(state=state, severity=severity))) is not None
     }
     assert keys == {"inc-0123456789ab"}
+
+
+def test_the_value_of_the_alert_is_in_what_a_phone_shows() -> None:
+    event = pagerduty(FULL)
+    assert event is not None
+    assert event["payload"]["summary"] == (
+        "ROLLBACK FAILED: shop/checkout (eu-1) r42 → r41 (HighErrorRate 12.3%)"
+    )
+
+
+def test_what_to_do_and_whom_to_call_is_in_the_details() -> None:
+    details = trigger(**{name: getattr(FULL, name) for name in FULL.__slots__})["payload"][
+        "custom_details"
+    ]
+    assert details["undo this"].endswith("undo deployment/checkout --to-revision=42")
+    assert details["undo this by api"].startswith("curl ")
+    assert details["contacts"][0] == "Call On-Call Engineer: +91-XXX-XXX-XXXX (24/7)"
+    assert details["not reverted"].startswith("ConfigMaps, Secrets, database migrations")
+
+
+def test_the_event_leads_to_the_receiver_when_it_has_an_address() -> None:
+    site = replace(FULL.site, receiver_url="https://rollback.example.com")
+    assert trigger(site=site)["client_url"] == "https://rollback.example.com"
+    assert "client_url" not in trigger()
+
+
+def test_a_rollback_that_was_applied_is_a_change() -> None:
+    change = change_event(FULL)
+    assert change is not None
+    assert change_faults(change) == []
+    assert change["payload"]["summary"] == "Rolled back shop/checkout (eu-1) r42 → r41"
+    assert change["payload"]["timestamp"] == "2026-11-23T03:10:41+00:00"
+    assert [link["text"].split()[0] for link in change["links"]] == [
+        *("Runbook", "Dashboard", "Graph", "Silence")
+    ]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_nothing_else_is_a_change(state: str) -> None:
+    told = of_state(state)
+    assert (change_event(told) is None) == (told.applied_at is None)
+    bare = change_event(replace(BARE, applied_at=T0))
+    assert bare is not None
+    assert change_faults(bare) == []

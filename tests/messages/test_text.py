@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from receiver.messages import text
-from tests.messages.limits import active_markup, units
+from tests.messages.limits import active_markup, plain_markup, units
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,7 @@ from tests.messages.limits import active_markup, units
         ("error_rate_total", "error_rate_total"),
         ("a * b", "a * b"),
         (":fire: now", "\ua789fire: now"),
+        ("now :fire", "now \ua789fire"),
         ("at 12:30:45", "at 12:30:45"),
         ("one\ntwo\r\n\tthree", "one two three"),
         ("a\x00b\x1b[31mc", "ab[31mc"),
@@ -36,6 +37,37 @@ from tests.messages.limits import active_markup, units
 def test_untrusted_text_is_shown_as_text(said: str, shown: str) -> None:
     assert text.escape(said, 300) == shown
     assert active_markup(shown) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "prose"),
+    [
+        ("plain", "plain", "plain"),
+        ("a & b", "a & b", "a & b"),
+        ("<@U1> `x`", "\u2039\uff20U1\u203a 'x'", "\u2039\uff20U1\u203a 'x'"),
+        ("@everyone", "\uff20everyone", "\uff20everyone"),
+        ("shop/api:v1@sha256:ab", "shop/api:v1@sha256:ab", "shop/api:v1@sha256\ua789ab"),
+        ("registry.example/a:1.2", "registry.example/a:1.2", "registry\u2024example/a:1.2"),
+        ("https://x.example", "https\ua789//x.example", "https\ua789//x\u2024example"),
+        ("www.x.example", "www\u2024x.example", "www\u2024x\u2024example"),
+        ("JavaScript:x mailto:a@b.c", "JavaScript\ua789x mailto\ua789a@b.c", None),
+        ("[a](b)", "[a] (b)", "[a] (b)"),
+        ("*bold* _x_", "\u2217bold\u2217 \u02cdx\u02cd", "\u2217bold\u2217 \u02cdx\u02cd"),
+        ("error_rate_total", "error_rate_total", "error_rate_total"),
+        (":fire: x", "\ua789fire: x", "\ua789fire: x"),
+        ("ends :fire", "ends :fire", "ends \ua789fire"),
+        ("one\ntwo\x1b[2J\u202e\ud800", "one two[2J", "one two[2J"),
+    ],
+)
+def test_plain_text_makes_nothing_active(said: str, name: str, prose: str | None) -> None:
+    assert text.plain(said, 300) == name
+    if prose is not None:
+        assert text.prose(said, 300) == prose
+    assert plain_markup(text.plain(said, 300)) == []
+
+
+def test_plain_text_that_grows_is_cut_again() -> None:
+    assert text.plain("[a](b)" * 2, 12) == "[a] (b)[a] …"
 
 
 @pytest.mark.parametrize(
