@@ -15,20 +15,23 @@ from aiohttp.web import Application, TCPSite
 from prometheus_client import CollectorRegistry
 
 from receiver import __version__, web
+from receiver import notify as nt
 from receiver import telemetry as tm
 from receiver.alerts import TargetLabels
 from receiver.clock import Clock, SystemClock
 from receiver.config import Settings
 from receiver.config import settings as st
-from receiver.config.settings import SEVERITIES, PagerDuty
-from receiver.controller.ports import Cluster, Delivery
+from receiver.config import sinks as kinds
+from receiver.config.settings import SEVERITIES
+from receiver.controller.ports import Cluster, Delivery, Failure, Receipt
 from receiver.controller.service import Controller
 from receiver.controller.setup import Setup, Timing
 from receiver.decisions import Policy
 from receiver.journal import OPEN, Phase
-from receiver.kube import KubernetesCluster, connect
+from receiver.kube import CALLS, KubernetesCluster, connect
 from receiver.ledger import Breaker, Budgets
-from receiver.notify import Kind, Secret, Sink, Sinks
+from receiver.messages import Contact, Site
+from receiver.notify import Network, Secret, Sinks, Transport
 from receiver.prometheus import Naming, PrometheusApi
 from receiver.reasons import Reason
 from receiver.web import (
@@ -100,17 +103,29 @@ class Parts:
         await self.cluster.aclose()
 
 
-async def build(settings: Settings, world: World, *, insecure: bool = False) -> Parts:
-    """Put a replica together; nothing is sent or started yet."""
-    registry = CollectorRegistry()
-    metrics = tm.Metrics(
+def sinks_alone(settings: Settings, clock: Clock) -> Sinks:
+    """Return the sinks of the configuration without a replica around them."""
+    return _sinks(settings, clock, _metrics(settings, CollectorRegistry()))
+
+
+def _metrics(settings: Settings, registry: CollectorRegistry) -> tm.Metrics:
+    return tm.Metrics(
         registry,
         version=__version__,
         reasons=list(Reason),
         phases=[phase.value for phase in Phase if phase not in OPEN],
         sinks=list(settings.notify.sinks),
         deliveries=list(Delivery),
+        failures=list(Failure),
+        calls=CALLS,
     )
+
+
+async def build(settings: Settings, world: World, *, insecure: bool = False) -> Parts:
+    """Put a replica together; nothing is sent or started yet."""
+    registry = CollectorRegistry()
+    metrics = _metrics(settings, registry)
+    metrics.shadow.set(settings.policy.mode == "shadow")
     cluster = await connect(
         state_namespace=settings.kubernetes.state_namespace,
         clock=world.clock,
@@ -197,6 +212,20 @@ def _setup(
         stopped=os.environ.get(STOPPED_BY, "")[:200],
         silent_after=settings.prometheus.watchdog.silent_after.total_seconds(),
         timing=world.timing,
+        site=_site(settings),
+    )
+
+
+def _site(settings: Settings) -> Site:
+    return Site(
+        contacts=tuple(
+            Contact(role=each.role, contact=each.contact, availability=each.availability)
+            for each in settings.contacts
+        ),
+        alertmanager_url=settings.links.alertmanager_url,
+        prometheus_url=settings.links.prometheus_url,
+        receiver_url=settings.links.receiver_url,
+        namespace=settings.kubernetes.state_namespace,
     )
 
 
@@ -218,24 +247,75 @@ def _prometheus(settings: Settings, labels: TargetLabels) -> PrometheusApi | Non
 
 
 def _sinks(settings: Settings, clock: Clock, metrics: tm.Metrics) -> Sinks:
-    sinks = {}
-    for name, sink in settings.notify.sinks.items():
-        if isinstance(sink, PagerDuty):
-            sinks[name] = Sink(
+    notify = settings.notify
+    network = Network(
+        proxy=notify.proxy_url, ca_file=notify.ca_file, private=notify.private_addresses
+    )
+    transport = Transport(clock, network)
+
+    def observe(sink: str, receipt: Receipt, seconds: float) -> None:
+        metrics.deliveries_total.labels(sink, receipt.delivery.value).inc()
+        metrics.delivery_seconds.labels(sink).observe(seconds)
+        if receipt.failure is not None:
+            metrics.delivery_failures_total.labels(sink, receipt.failure.value).inc()
+
+    return Sinks(
+        {name: _sink(name, sink, clock, transport) for name, sink in notify.sinks.items()},
+        {severity: notify.route(severity) for severity in SEVERITIES},
+        clock,
+        transport=transport,
+        fallbacks=notify.fallbacks(),
+        observe=observe,
+    )
+
+
+def _sink(name: str, sink: kinds.Sink, clock: Clock, transport: Transport) -> nt.Sink:
+    """Return the sink of a setting: the only place that knows which kind is which."""
+    match sink:
+        case kinds.Slack():
+            return nt.SlackBot(
                 name=name,
-                kind=Kind.PAGERDUTY,
-                secret=Secret(file=sink.routing_key_file, environment=sink.routing_key_env),
+                token=Secret(file=sink.token_file, environment=sink.token_env),
+                channel=sink.channel,
+                mention=sink.mention,
                 endpoint=sink.endpoint,
+                transport=transport,
             )
-        else:
-            secret = Secret(file=sink.url_file, environment=sink.url_env)
-            sinks[name] = Sink(name=name, kind=Kind.SLACK, secret=secret)
-    routes = {severity: settings.notify.route(severity) for severity in SEVERITIES}
+        case kinds.SlackWebhook():
+            return nt.SlackWebhook(url=_url(sink), mention=sink.mention, transport=transport)
+        case kinds.PagerDuty():
+            return nt.PagerDuty(
+                routing_key=Secret(file=sink.routing_key_file, environment=sink.routing_key_env),
+                endpoint=sink.endpoint,
+                transport=transport,
+            )
+        case kinds.Webhook():
+            return nt.Webhook(
+                url=_url(sink),
+                secret=Secret(file=sink.secret_file, environment=sink.secret_env),
+                transport=transport,
+                clock=clock,
+            )
+        case kinds.Email():
+            password = Secret(file=sink.password_file) if sink.password_file else None
+            return nt.Email(
+                host=sink.host,
+                port=sink.port,
+                tls=nt.Tls(sink.tls),
+                username=sink.username or "",
+                password=password,
+                sender=sink.sender,
+                to=sink.to,
+                clock=clock,
+                network=transport.network,
+                local_name=socket.gethostname(),
+            )
+        case kinds.Apprise():
+            return nt.LongTail(url=_url(sink))
 
-    def observe(sink: str, delivery: Delivery) -> None:
-        metrics.deliveries_total.labels(sink, delivery.value).inc()
 
-    return Sinks(sinks, routes, clock, observe)
+def _url(sink: kinds.UrlSink) -> Secret:
+    return Secret(file=sink.url_file, environment=sink.url_env)
 
 
 def _own_secrets(settings: Settings) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The command line: serve, check, explain, scorecard, state, demo."""
+"""The command line: serve, check, explain, scorecard, state, test-notify, rules, demo."""
 
 import argparse
 import asyncio
@@ -12,7 +12,11 @@ from receiver import __version__, app
 from receiver import alerts as al
 from receiver.config import Problem, Secrets, Settings, read
 from receiver.controller.answers import Sender
+from receiver.controller.trial import try_sinks
 from receiver.errors import ReceiverError
+from receiver.rules import build as build_rules
+from receiver.rules import lint as lint_rules
+from receiver.rules import parse as parse_conditions
 
 FAILED, USAGE = 1, 2
 
@@ -56,12 +60,22 @@ def _parser() -> argparse.ArgumentParser:
         "target", nargs="?", metavar="NAMESPACE/NAME", help="one Deployment; none: everything"
     )
     state.set_defaults(run=_state)
-    for command in (serve, check, explain, scorecard, state):
+    trial = commands.add_parser(
+        "test-notify", help="send a test message, and say what each sink answered"
+    )
+    trial.add_argument(
+        "--sink", action="append", metavar="NAME", help="only this one; may be given several times"
+    )
+    trial.set_defaults(run=_test_notify)
+    for command in (serve, check, explain, scorecard, state, trial):
         command.add_argument("--config", type=Path, required=True, metavar="FILE")
         command.add_argument(
             "--insecure", action="store_true", help="let anybody post alerts when no auth is set"
         )
     serve.add_argument("--debug", action="store_true", help="log more")
+
+    rules = commands.add_parser("rules", help="make and judge rules that ask for rollbacks")
+    _rules_commands(rules.add_subparsers(required=True, metavar="COMMAND"))
 
     demo = commands.add_parser("demo", help="see it work, start to end, on this machine")
     demo.add_argument("--hold", action="store_true", help="stay up afterwards, until Ctrl-C")
@@ -70,6 +84,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=_demo)
     return parser
+
+
+def _rules_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    build = commands.add_parser(
+        "build", help="make a PrometheusRule of the conditions of a rollout plan"
+    )
+    build.add_argument("conditions", type=Path, metavar="CONDITIONS")
+    build.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="write it there, not to standard output"
+    )
+    build.set_defaults(run=_rules_build)
+    lint = commands.add_parser(
+        "lint",
+        help="say what makes rules, or a configuration of Alertmanager, unsafe; 1: something",
+    )
+    lint.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    lint.add_argument("--format", choices=("text", "json"), default="text")
+    lint.set_defaults(run=_rules_lint)
 
 
 def _settings(options: argparse.Namespace) -> Settings | None:
@@ -179,6 +211,39 @@ async def _shown(settings: Settings, target: str | None, *, export: bool) -> int
     return 0
 
 
+def _test_notify(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    if settings is None:
+        return USAGE
+    known = list(settings.notify.sinks)
+    wanted = list(dict.fromkeys(options.sink or known))
+    for name in wanted:
+        if name not in known:
+            print(f"{name}: no such sink; there are: {', '.join(known)}", file=sys.stderr)
+            return USAGE
+    if not wanted:
+        print("no sinks are configured: nobody would be told anything", file=sys.stderr)
+        return FAILED
+    return asyncio.run(_tried(settings, wanted))
+
+
+async def _tried(settings: Settings, wanted: list[str]) -> int:
+    world = app.system_world("error", Secrets(settings))
+    sinks = app.sinks_alone(settings, world.clock)
+    try:
+        found = await try_sinks(
+            sinks, world.clock, wanted, cluster=settings.cluster.name, id_=world.ids()
+        )
+    finally:
+        await sinks.close()
+    for one in found:
+        detail = f", {one.receipt.detail}" if one.receipt.detail else ""
+        left = "; what the test opened there is NOT closed" if one.closed is False else ""
+        said = one.receipt.delivery.value.replace("_", " ")
+        print(f"{one.sink}: {said} in {one.seconds * 1000:.0f} ms{detail}{left}")
+    return 0 if all(one.well for one in found) else FAILED
+
+
 @contextlib.asynccontextmanager
 async def _parts(settings: Settings) -> AsyncIterator[app.Parts]:
     """Put a replica together without starting it: to ask it one thing."""
@@ -187,6 +252,62 @@ async def _parts(settings: Settings) -> AsyncIterator[app.Parts]:
         yield parts
     finally:
         await parts.close()
+
+
+LARGEST_RULES = 4 * 2**20
+
+
+def _text_of(path: Path) -> str:
+    """Read a file; raises `ValueError` with a sentence about it."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_RULES + 1)
+        if len(raw) <= LARGEST_RULES:
+            return raw.decode()
+    except OSError as error:
+        raise ValueError(f"cannot be read ({type(error).__name__})") from None
+    except UnicodeDecodeError:
+        raise ValueError("is no UTF-8 text") from None
+    raise ValueError("is larger than 4MiB")
+
+
+def _rules_build(options: argparse.Namespace) -> int:
+    path, output = options.conditions, options.output
+    try:
+        found = parse_conditions(_text_of(path))
+    except ValueError as error:
+        found = [Problem(path="", text=str(error))]
+    if isinstance(found, list):
+        _complain(path, found)
+        return USAGE
+    made = build_rules(found, path.as_posix(), "" if output is None else output.as_posix())
+    if output is None:
+        print(made, end="")
+        return 0
+    try:
+        output.write_text(made)
+    except OSError as error:
+        _complain(output, [Problem(path="", text=f"cannot be written ({type(error).__name__})")])
+        return FAILED
+    return 0
+
+
+def _rules_lint(options: argparse.Namespace) -> int:
+    texts: dict[str, str] = {}
+    unread: list[tuple[str, Problem]] = []
+    for path in options.files:
+        try:
+            texts[path.as_posix()] = _text_of(path)
+        except ValueError as error:
+            unread.append((path.as_posix(), Problem(path="", text=str(error))))
+    report = lint_rules(texts, unread)
+    if options.format == "json":
+        print(json.dumps(report.json(), indent=2, ensure_ascii=False))
+    else:
+        print(report.text())
+    if report.unreadable:
+        return USAGE
+    return FAILED if report.findings else 0
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -35,11 +35,37 @@ METRICS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("template_writes_total", "counter", (), "Pod templates this replica has swapped back"),
     ("rollbacks_total", "counter", ("outcome",), "Incidents that ended, by their final phase"),
     ("rollback_duration_seconds", "histogram", ("step",), "How long a step of a rollback took"),
+    (
+        "alert_to_patch_seconds",
+        "histogram",
+        (),
+        "From the start of an alert to the patch that undoes its release",
+    ),
+    ("patch_to_recovery_seconds", "histogram", (), "From that patch to the end as recovered"),
     ("targets_in_work", "gauge", (), "Targets that this replica works on"),
     ("incidents_open", "gauge", (), "Incidents not yet ended; NaN while nobody has counted"),
     ("deliveries_total", "counter", ("sink", "delivery"), "Notices sent, by what came of it"),
-    ("notices_owed", "gauge", (), "Notices not yet delivered; NaN while nobody has counted"),
-    ("oldest_notice_seconds", "gauge", (), "Age of the oldest notice owed; NaN like the above"),
+    (
+        "delivery_failures_total",
+        "counter",
+        ("sink", "reason"),
+        "Those of them that a sink did not take, by what was in the way",
+    ),
+    ("delivery_seconds", "histogram", ("sink",), "How long a sink took over one of them"),
+    (
+        "notices_owed",
+        "gauge",
+        ("sink",),
+        "Notices that a sink has not taken yet; NaN while nobody has counted",
+    ),
+    (
+        "oldest_notice_seconds",
+        "gauge",
+        ("sink",),
+        "Since when a sink takes nothing that it is owed; NaN like the above",
+    ),
+    ("dead_letters_total", "counter", ("sink",), "Notices given up; the journal keeps the newest"),
+    ("fallbacks_total", "counter", ("sink",), "Pages told by the fallback sinks instead of a sink"),
     (
         "kubernetes_requests_total",
         "counter",
@@ -49,6 +75,7 @@ METRICS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("kubernetes_request_seconds", "histogram", ("verb",), "How long the Kubernetes API took"),
     ("claims_taken_total", "counter", (), "Targets taken over from a silent replica"),
     ("conflicts_total", "counter", (), "Journal writes lost to another writer"),
+    ("shadow", "gauge", (), "1 while the mode is shadow, and nothing is rolled back"),
     ("stopped", "gauge", (), "1 while the kill switch stops automation"),
     ("breaker_open", "gauge", (), "1 while too many targets alert for any to be rolled back"),
     ("last_webhook_timestamp_seconds", "gauge", (), "When the last webhook was accepted"),
@@ -68,7 +95,6 @@ CODE_CLASSES = ("2xx", "3xx", "4xx", "5xx", "none")
 STATUSES = ("firing", "resolved")
 REALMS = ("webhook", "people")
 OTHER = "other"
-_UNCOUNTED = ("incidents_open", "notices_owed", "oldest_notice_seconds")
 
 # A second series for each counter, with the time of the process's start: the clock of the machine,
 # and nothing that `process_start_time_seconds` does not say. There is no switch per registry.
@@ -86,15 +112,22 @@ class Metrics:
     template_writes_total: Counter
     rollbacks_total: Counter
     rollback_duration_seconds: Histogram
+    alert_to_patch_seconds: Histogram
+    patch_to_recovery_seconds: Histogram
     targets_in_work: Gauge
     incidents_open: Gauge
     deliveries_total: Counter
+    delivery_failures_total: Counter
+    delivery_seconds: Histogram
     notices_owed: Gauge
     oldest_notice_seconds: Gauge
+    dead_letters_total: Counter
+    fallbacks_total: Counter
     kubernetes_requests_total: Counter
     kubernetes_request_seconds: Histogram
     claims_taken_total: Counter
     conflicts_total: Counter
+    shadow: Gauge
     stopped: Gauge
     breaker_open: Gauge
     last_webhook_timestamp_seconds: Gauge
@@ -112,6 +145,7 @@ class Metrics:
         phases: Iterable[str],
         sinks: Iterable[str] = (),
         deliveries: Iterable[str] = (),
+        failures: Iterable[str] = (),
         calls: Iterable[tuple[str, str]] = (),
     ) -> None:
         """Register everything, and make every series there will be.
@@ -121,14 +155,19 @@ class Metrics:
         """
         for name, kind, labels, meaning in METRICS:
             setattr(self, name, _make(registry, name, kind, labels, meaning))
-        calls, deliveries = tuple(calls), tuple(deliveries)
+        calls, sinks = tuple(calls), tuple(sinks)
+        deliveries, failures = tuple(deliveries), tuple(failures)
         self._rejections: frozenset[str] = frozenset()
         sets: Mapping[Counter | Gauge | Histogram, Iterable[tuple[str, ...]]] = {
             self.alerts_received_total: ((each,) for each in STATUSES),
             self.decisions_total: ((each,) for each in reasons),
             self.rollbacks_total: ((each,) for each in phases),
             self.rollback_duration_seconds: ((each,) for each in STEPS),
+            self.dead_letters_total: ((sink,) for sink in sinks),
+            self.fallbacks_total: ((sink,) for sink in sinks),
             self.deliveries_total: ((sink, each) for sink in sinks for each in deliveries),
+            self.delivery_failures_total: ((sink, each) for sink in sinks for each in failures),
+            self.delivery_seconds: ((sink,) for sink in sinks),
             self.kubernetes_requests_total: ((*c, each) for c in calls for each in CODE_CLASSES),
             self.kubernetes_request_seconds: ((verb,) for verb, _ in calls),
             self.auth_failures_total: ((each,) for each in REALMS),
@@ -139,9 +178,11 @@ class Metrics:
                 metric.labels(*labels)
         self.foresee((), ())
         self.build_info.labels(version).set(1)
-        for name in _UNCOUNTED:
-            # 0 would say that all is well before anybody has looked.
-            getattr(self, name).set(math.nan)
+        # 0 would say that all is well before anybody has looked.
+        self.incidents_open.set(math.nan)
+        for sink in sinks:
+            self.notices_owed.labels(sink).set(math.nan)
+            self.oldest_notice_seconds.labels(sink).set(math.nan)
 
     def foresee(self, routes: Iterable[tuple[str, str]], rejections: Iterable[str]) -> None:
         """Make the series of HTTP: (route, code) that can be answered, and reasons of errors."""

@@ -22,7 +22,7 @@ from receiver import alerts as al
 from receiver import app, demo
 from receiver.clock import Clock
 from receiver.config import Settings, read
-from receiver.controller.setup import SWITCH
+from receiver.controller.setup import SWITCH, Timing
 from receiver.demo import shop
 from receiver.demo.people import People
 from receiver.demo.timeline import Timeline
@@ -33,6 +33,9 @@ from tests.virtual import START, LoopClock
 NAMESPACE, NAME = shop.NAMESPACE, shop.DEPLOYMENT
 OPTED_IN = {"rollback-receiver/enabled": "true"}
 # For stories of several rollbacks: what would refuse the second must not hide what does not.
+# For stories of minutes, and of hours: the replicas look around more seldom.
+UNHURRIED = Timing(beat=5, lasts=15)
+PATIENT = Timing(beat=30, lasts=120, forget=600, rights=3600)
 UNLIMITED: dict[str, Any] = {"budgets": {"per_target": [], "per_cluster": []}}
 
 
@@ -182,7 +185,13 @@ class Stage(Front):
 
 
 @contextlib.asynccontextmanager
-async def stage(home: Path, start: datetime = START, seed: int = 0) -> AsyncIterator[Stage]:
+async def stage(
+    home: Path,
+    start: datetime = START,
+    seed: int = 0,
+    *,
+    timing: Timing = app.DEFAULT_TIMING,
+) -> AsyncIterator[Stage]:
     """Set the stage."""
     clock = LoopClock(start)
     sandbox, people = Sandbox(clock, seed=seed), People()
@@ -193,7 +202,9 @@ async def stage(home: Path, start: datetime = START, seed: int = 0) -> AsyncIter
     ):
         sandbox.create_namespace(demo.STATE)
         sandbox.create("ConfigMap", {"metadata": {"name": SWITCH, "namespace": demo.STATE}})
-        yield Stage(sandbox, kubernetes_url, home, clock, people, people_url, session)
+        on = Stage(sandbox, kubernetes_url, home, clock, people, people_url, session)
+        on.timing = timing
+        yield on
 
 
 def crash(replica: app.Replica) -> list[asyncio.Task[Any]]:

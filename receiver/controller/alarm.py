@@ -5,21 +5,24 @@ would be told nobody.
 """
 
 import asyncio
+import contextlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from receiver.alerts import text
-from receiver.controller.ports import Delivery
+from receiver.controller.ports import NOTHING_HEARD, Delivery, Heard
 from receiver.controller.setup import Setup
 from receiver.journal import subject_of
-from receiver.messages import FAILING, WORKS_AGAIN, Story
+from receiver.messages import FAILING, RESOLVING, WORKS_AGAIN, Story
 from receiver.reasons import Reason, Severity
 
 # Seconds without a durable decision until people are called; between two calls; and after which
 # what nobody asks for any more is forgotten (Alertmanager comes again within `group_interval`).
 CALLED_AFTER, CALLED_EVERY, FORGOTTEN_AFTER = 60.0, 300.0, 1800.0
 MOST = 1000
+# Seconds that a sink has for one call, its turn included.
+ANSWERED_WITHIN = 30.0
 _NAMED = 10
 
 
@@ -42,6 +45,8 @@ class Alarm:
         self._stuck: OrderedDict[str, _Stuck] = OrderedDict()
         self._called_at: float | None = None
         self._calling: asyncio.Task[None] | None = None
+        # What each sink has heard of what is not over.
+        self._heard: dict[str, Heard] = {}
 
     def stuck(self, key: str, what: str, why: str) -> None:
         """Take note that something cannot be decided, or written down, right now."""
@@ -85,19 +90,47 @@ class Alarm:
             await asyncio.gather(self._calling, return_exceptions=True)
 
     async def _call(self, story: Story) -> None:
+        """Tell everybody, and the fallback sinks as soon as a pager has not taken it."""
         outbox = self._setup.outbox
+        routed = outbox.routes(Severity.CRITICAL)
+        sinks = tuple(dict.fromkeys((*routed, *self._heard)))
+        taken = await asyncio.gather(*(self._tell(sink, story) for sink in sinks))
+        missed = tuple(
+            sink
+            for sink, took in zip(sinks, taken, strict=True)
+            if not took and sink in routed and outbox.pages(sink)
+        )
+        if missed and story.state not in RESOLVING:
+            instead = replace(story, instead_of=missed)
+            others = [sink for sink in outbox.fallbacks() if sink not in missed]
+            await asyncio.gather(*(self._tell(sink, instead) for sink in others))
 
-        async def one(sink: str) -> None:
-            await outbox.turn(sink)
-            receipt = await outbox.deliver(sink, story)
-            log = self._setup.log.bind(sink=sink, state=story.state, delivery=receipt.delivery)
-            if receipt.delivery is Delivery.DELIVERED:
-                log.info("alarm_delivered")
-            else:
-                log.error("alarm_not_delivered", detail=receipt.detail)
+    async def _tell(self, sink: str, story: Story) -> bool:
+        """Tell one sink; return whether it took it. Each call is news, but its end is of the last.
 
-        sinks = outbox.routes(Severity.CRITICAL)
-        await asyncio.gather(*map(one, sinks), return_exceptions=True)
+        Nothing is tried again here: the next call is.
+        """
+        setup = self._setup
+        over = story.state in RESOLVING
+        heard = self._heard.get(sink, NOTHING_HEARD) if over else NOTHING_HEARD
+        at, receipt = setup.clock.now(), None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWERED_WITHIN):
+                await setup.outbox.turn(sink)
+                receipt = await setup.outbox.deliver(sink, story, heard)
+        delivery = Delivery.AMBIGUOUS if receipt is None else receipt.delivery
+        log = setup.log.bind(sink=sink, state=story.state, delivery=delivery.value)
+        if receipt is None or delivery is not Delivery.DELIVERED:
+            log.error("alarm_not_delivered", detail="" if receipt is None else receipt.detail)
+            if delivery is Delivery.AMBIGUOUS and not over:
+                known = self._heard.get(sink, NOTHING_HEARD)
+                self._heard[sink] = replace(known, doubt=known.doubt or at)
+            return False
+        log.info("alarm_delivered")
+        self._heard.pop(sink, None)
+        if not over:
+            self._heard[sink] = Heard(state=story.state, mark=receipt.mark)
+        return True
 
     def _failing(self, late: list[_Stuck]) -> Story:
         names = ", ".join(dict.fromkeys(item.what for item in late[:_NAMED]))
@@ -117,6 +150,7 @@ class Alarm:
             reason=Reason.STATE_UNREADABLE,
             severity=Severity.CRITICAL,
             cluster=setup.cluster_name,
+            site=setup.site,
             namespace="",
             deployment="",
             at=setup.clock.now(),

@@ -80,10 +80,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How we are. `status` is `healthy` or `degraded`; each dependency has one word."""
+    """How we are. `status` is `healthy` or `degraded`; each dependency has one word.
+
+    Each sink has a few: how its last delivery ended, and how many notices it made us give up.
+    """
 
     status: str
     dependencies: Mapping[str, str] = field(default_factory=dict)
+    sinks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,12 +109,14 @@ class Claims:
     def _count_open(self, journals: list[Journal]) -> None:
         """Show what is open in the whole cluster, whoever works on it."""
         metrics, now = self._setup.metrics, self._setup.clock.now()
-        owed = [owed.since for journal in journals for owed in journal.owed]
         metrics.incidents_open.set(sum(j.in_flight is not None for j in journals))
-        metrics.notices_owed.set(len(owed))
-        metrics.oldest_notice_seconds.set(
-            max(((now - since).total_seconds() for since in owed), default=0)
-        )
+        ages: dict[str, list[float]] = {sink: [] for sink in self._setup.outbox.names()}
+        for owed in (owed for journal in journals for owed in journal.owed):
+            if owed.sink in ages:
+                ages[owed.sink].append((now - owed.unheard_since).total_seconds())
+        for sink, waiting in ages.items():
+            metrics.notices_owed.labels(sink).set(len(waiting))
+            metrics.oldest_notice_seconds.labels(sink).set(max(waiting, default=0))
 
     async def _take(self, left: Journal, gate: asyncio.Semaphore) -> None:
         ref, from_ = ref_of(left), left.claim

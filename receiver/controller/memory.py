@@ -10,7 +10,7 @@ from receiver import journal as jn
 from receiver.controller.ports import State
 from receiver.controller.setup import KIND_LABEL, OPEN_LABEL, OWN, Ref, Setup
 from receiver.errors import Conflict, Unavailable
-from receiver.journal import Journal
+from receiver.journal import Journal, Owed
 
 KEY = "journal.json"
 TRIES = 8
@@ -41,6 +41,8 @@ class Memory:
         self._seen: OrderedDict[Ref, Entry] = OrderedDict()
         self._locks: WeakValueDictionary[Ref, asyncio.Lock] = WeakValueDictionary()
         self._news: dict[Ref, News] = {}
+        # Of the journals that are ours: (subject, sink) that may have been told what nobody noted.
+        self._unsure: dict[Ref, set[tuple[str, str]]] = {}
 
     async def read(self, ref: Ref) -> Entry:
         """Read a journal; an absent one is empty.
@@ -98,7 +100,9 @@ class Memory:
             if found is None or found.data.get(KEY) != state.data[KEY]:
                 raise
             written = found
-        entry = self._keep(ref, Entry(journal=journal, version=written.version))
+        entry = self._keep(
+            ref, Entry(journal=journal, version=written.version), before=known.journal
+        )
         self.wake(ref)
         return entry
 
@@ -154,12 +158,41 @@ class Memory:
         self.wake(ref)
         self._news.pop(ref, None)
 
-    def _keep(self, ref: Ref, entry: Entry) -> Entry:
+    def unsure(self, ref: Ref, owed: Owed) -> bool:
+        """Return whether a sink may have been told of a subject what the journal does not say.
+
+        Somebody else had the claim when this came to be owed, and may have died in between.
+        """
+        return (owed.subject, owed.sink) in self._unsure.get(ref, ())
+
+    def doubt(self, ref: Ref, owed: Owed) -> None:
+        """Take note that a sink may have been told, before that is written down."""
+        if (unsure := self._unsure.get(ref)) is not None:
+            unsure.add((owed.subject, owed.sink))
+
+    def trust(self, ref: Ref, owed: Owed) -> None:
+        """Take note that a sink has told what it took."""
+        self._unsure.get(ref, set()).discard((owed.subject, owed.sink))
+
+    def _keep(self, ref: Ref, entry: Entry, before: Journal | None = None) -> Entry:
+        """Remember an entry; `before` is what our own write of it has replaced."""
         self._seen[ref] = entry
         self._seen.move_to_end(ref)
         while len(self._seen) > CACHED:
             self._seen.popitem(last=False)
+        journal = entry.journal
+        if journal.claim != self._setup.replica:
+            self._unsure.pop(ref, None)
+        elif ref in self._unsure:
+            self._unsure[ref] &= _keys(journal)
+        else:
+            # Just now it became ours.
+            self._unsure[ref] = _keys(before or journal)
         return entry
+
+
+def _keys(journal: Journal) -> set[tuple[str, str]]:
+    return {(owed.subject, owed.sink) for owed in journal.owed}
 
 
 def name_of(ref: Ref) -> str:

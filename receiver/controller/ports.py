@@ -196,7 +196,7 @@ class Delivery(StrEnum):
 class Failure(StrEnum):
     """Why a delivery failed, for the metrics: what to look at first."""
 
-    SECRET = "secret"  # missing, empty, or not of the shape it must have
+    SECRET = "secret"  # noqa: S105 - missing, empty, or not of the shape it must have
     ADDRESS = "address"  # a private address that is not allowed
     CONNECT = "connect"  # DNS, TCP, or a proxy
     TLS = "tls"

@@ -13,6 +13,7 @@ from receiver.controller.answers import Answer, Sender
 from receiver.controller.claims import Claims
 from receiver.controller.look import Seen, look
 from receiver.controller.memory import Memory
+from receiver.controller.passing_on import Refused, pass_on
 from receiver.controller.remember import Arrival
 from receiver.controller.routing import Routed, route
 from receiver.controller.setup import OWN, Ref, Setup
@@ -116,18 +117,14 @@ class Receiving:
     async def _own(self, items: Sequence[Routed], *, dry_run: bool) -> list[Answer]:
         now, routes = self._setup.clock.now(), self._setup.outbox.routes
 
+        told = [
+            (item.alert, _refusal(item))
+            for item in items
+            if item.reason not in (None, Reason.WATCHDOG, Reason.RESOLVED)
+        ]
+
         def change(journal: Journal) -> Journal:
-            for item in items:
-                if item.reason is Reason.NOTIFY_ONLY:
-                    journal = rm.pass_on(journal, item.alert, now, routes)
-                elif item.reason is not None and item.alert.firing:
-                    why = rm.Refused(
-                        reason=item.reason,
-                        namespace=item.ref.namespace,
-                        deployment=item.ref.deployment,
-                        detail=item.detail,
-                    )
-                    journal = rm.refuse(journal, item.alert, why, now, routes)
+            journal = pass_on(journal, told, now, routes)
             return self._claims.claimed(journal)
 
         if not dry_run:
@@ -227,6 +224,18 @@ class Receiving:
         if code in suspects and code not in ro.suspects_named(rollout):
             operations = ro.fence(rollout, {code})
             await self._setup.cluster.patch(ref.namespace, ref.deployment, operations)
+
+
+def _refusal(item: Routed) -> Refused | None:
+    """Return why an alert was refused, None for one that asked for nothing."""
+    if item.reason is None or item.reason is Reason.NOTIFY_ONLY:
+        return None
+    return Refused(
+        reason=item.reason,
+        namespace=item.ref.namespace,
+        deployment=item.ref.deployment,
+        detail=item.detail,
+    )
 
 
 def _answer(item: Routed) -> Answer:

@@ -14,7 +14,7 @@ from receiver.controller.guards import Guards
 from receiver.controller.look import Seen, look, rollout_of, why_stopped
 from receiver.controller.memory import Memory
 from receiver.controller.ports import Happening
-from receiver.controller.remember import decide_deferred, mark, wait_of
+from receiver.controller.remember import decide_deferred, mark, wait_of, without_alerts
 from receiver.controller.setup import Ref, Setup
 from receiver.decisions import Verdict, decide_again
 from receiver.errors import Broken, Conflict, Denied, Forbidden, Rejected, TryAgain, Unavailable
@@ -200,6 +200,7 @@ class Reconciler:
             Phase.FOLLOWING, now, applied=applied, reason=Reason.ROLLED_BACK, intent=intent
         )
         await self._change(ref, incident, lambda _: following, tell=True)
+        self._time_to_patch(ref, following, now)
         self._races.pop(incident.id, None)
         setup.log.info(
             "rollback_applied",
@@ -211,6 +212,17 @@ class Reconciler:
             to_images=ro.listed(intent.to.images),
         )
         await emit(setup, ref, following, "RolledBack", note_of(following))
+
+    def _time_to_patch(self, ref: Ref, incident: Incident, now: datetime) -> None:
+        """Count how long an alert had to wait for the patch; what a person asked for had none."""
+        journal = self._memory.known(ref)
+        if incident.actor or journal is None:
+            return
+        asked = journal.episodes_of(incident.uid, incident.bad.code)
+        began = min((each.starts_at for each in asked if each.firing), default=None)
+        if began is not None:
+            seconds = max(0.0, (now - began).total_seconds())
+            self._setup.metrics.alert_to_patch_seconds.observe(seconds)
 
     async def _lost_race(self, ref: Ref, incident: Incident, intent: Intent) -> float:
         """Tell a lost race from a refusal that looks like one, by whether the generation moved."""
@@ -288,12 +300,18 @@ class Reconciler:
 
         What the breaker refuses is told for all targets at once.
         """
+        if incident.phase is Phase.SUPERSEDED:
+            incident = without_alerts(journal, incident, incident.phase_at)
         together = incident.reason in TOLD_TOGETHER
         sinks = () if together else self._setup.outbox.routes(incident.severity)
         return journal.with_incident(incident).owe(incident.id, sinks, self._setup.clock.now())
 
     def _log_end(self, ref: Ref, ended: Incident) -> None:
-        self._setup.metrics.rollbacks_total.labels(ended.phase.value).inc()
+        metrics = self._setup.metrics
+        metrics.rollbacks_total.labels(ended.phase.value).inc()
+        if ended.phase is Phase.RECOVERED and ended.applied is not None:
+            spent = ended.phase_at - ended.applied.at
+            metrics.patch_to_recovery_seconds.observe(spent.total_seconds())
         self._setup.log.info(
             "incident_ended",
             incident=ended.id,

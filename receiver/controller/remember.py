@@ -25,7 +25,7 @@ from receiver.reasons import TOLD_TOGETHER, Reason, Severity, about, louder
 from receiver.rollout import Revision, Rollout, listed
 
 Routes = Callable[[str], tuple[str, ...]]
-TEXT = 240
+TEXT, URL, VALUE, LABELS = 240, 1000, 60, 2000
 JUST = timedelta(microseconds=1)
 
 
@@ -89,7 +89,26 @@ def remember(
             journal = close(journal, arrival.alert, look.now)
             decision, incident = Decision(reason=Reason.RESOLVED), ""
         answers.append(answer(arrival.alert, decision, rollout, incident))
+    for incident_ in journal.incidents:
+        if (after := without_alerts(journal, incident_, look.now)) != incident_:
+            journal = journal.with_incident(after).owe(after.id, (), look.now)
     return journal, tuple(answers)
+
+
+# Ended, and not well: what was opened at a pager waits for somebody.
+_LEFT_OPEN = frozenset({Phase.SUPERSEDED, Phase.REFUSED, Phase.DID_NOT_HELP})
+
+
+def without_alerts(journal: Journal, incident: Incident, now: datetime) -> Incident:
+    """Return an incident noted as resolved, when it did not end well and no alert of it fires now.
+
+    Whoever heard of it hears of that: nobody has to look at what no alert asks for any more.
+    """
+    if incident.phase not in _LEFT_OPEN or incident.resolved_at is not None:
+        return incident
+    asking = journal.episodes_of(incident.uid, incident.bad.code)
+    over = bool(asking) and not any(episode.firing for episode in asking)
+    return replace(incident, resolved_at=now) if over else incident
 
 
 def decide_deferred(look: Look, rollout: Rollout, routes: Routes) -> Journal:
@@ -131,7 +150,7 @@ def close(journal: Journal, alert: Alert, now: datetime) -> Journal:
     )
     journal = replace(journal, rehearsals=rehearsals)
     if not any(e.starts_at == alert.starts_at for e in found):
-        tombstone = _episode(alert, trouble_at=alert.starts_at, now=now)
+        tombstone = episode_of(alert, trouble_at=alert.starts_at, now=now)
         journal = journal.with_episode(replace(tombstone, ends_at=ended))
     return journal
 
@@ -151,7 +170,7 @@ def _fired(
             journal = journal.with_episode(
                 replace(episode, ends_at=alert.starts_at - JUST, due=None)
             )
-        fresh = _episode(alert, trouble_at=arrival.trouble_at, now=look.now)
+        fresh = episode_of(alert, trouble_at=arrival.trouble_at, now=look.now)
         known = replace(fresh, asks=True, uid=rollout.uid, named=arrival.named, track=arrival.track)
     first = not any(e is known for e in open_)
     look = replace(look, journal=journal)
@@ -287,7 +306,8 @@ def _would(decision: Decision) -> str:
     return al.text(f"it would have been rolled back to revision {to.number} ({images})", TEXT)
 
 
-def _episode(alert: Alert, *, trouble_at: datetime, now: datetime) -> Episode:
+def episode_of(alert: Alert, *, trouble_at: datetime, now: datetime) -> Episode:
+    """Return what is remembered of the firing of an alert that asks for nothing so far."""
     notes = alert.annotations
     return Episode(
         fingerprint=alert.fingerprint,
@@ -304,100 +324,32 @@ def _episode(alert: Alert, *, trouble_at: datetime, now: datetime) -> Episode:
         reason=Reason.RESOLVED,
         summary=al.text(notes.get("summary", ""), TEXT),
         description=al.text(notes.get("description", notes.get("message", "")), TEXT),
-        runbook_url=al.text(notes.get("runbook_url", ""), TEXT),
-        dashboard_url=al.text(notes.get("dashboard_url", ""), TEXT),
-        generator_url=al.text(alert.generator_url, TEXT),
+        runbook_url=_url(notes.get("runbook_url", "")),
+        dashboard_url=_url(notes.get("dashboard_url", "")),
+        generator_url=_url(alert.generator_url),
+        external_url=_url(alert.external_url),
+        value=al.text(al.value(alert), VALUE),
+        labels=_labels(alert),
     )
 
 
-# --- alerts that have no target of ours: they are kept in the receiver's own journal
+def _url(text: str) -> str:
+    """Return a URL, "" for anything else: part of one leads nowhere."""
+    line = text.strip()[: URL + 1]
+    plain = len(line) <= URL and line.isprintable() and " " not in line
+    return line if plain and line.startswith(("http://", "https://")) else ""
 
 
-def pass_on(journal: Journal, alert: Alert, now: datetime, routes: Routes) -> Journal:
-    """Note an alert that asks for no rollback: told once when it fires, and when it resolves."""
-    sinks = routes(route_of(alert))
-    if not alert.firing:
-        ended = alert.ends_at or now
-        return _tell_resolved(close(journal, alert, now), alert, ended, now, sinks)
-    same = [e for e in journal.episodes if e.fingerprint == alert.fingerprint]
-    if any(e.ends_at is not None and alert.starts_at <= e.ends_at for e in same):
-        return journal
-    # The start moves, as in `_fired`.
-    open_ = [e for e in same if e.firing and e.reason is Reason.NOTIFY_ONLY]
-    if any(alert.starts_at <= e.starts_at for e in open_):
-        return journal
-    ended = alert.starts_at - JUST
-    for earlier in open_:
-        journal = journal.with_episode(replace(earlier, ends_at=ended))
-    journal = _tell_resolved(journal, alert, ended, now, sinks)
-    what = f"{alert.fingerprint}/{alert.starts_at.isoformat()}"
-    subject = subject_of("alert", what)
-    if any(n.subject == subject for n in journal.notices):
-        return journal
-    episode = replace(
-        _episode(alert, trouble_at=alert.starts_at, now=now), reason=Reason.NOTIFY_ONLY
-    )
-    notice = Notice(
-        subject=subject,
-        state="firing",
-        reason=Reason.NOTIFY_ONLY,
-        severity=severity_of(alert),
-        at=now,
-        started_at=alert.starts_at,
-        namespace=al.text(alert.labels.get("namespace", ""), 63),
-        deployment=al.text(alert.labels.get("deployment", ""), 253),
-        episodes=(alert.fingerprint,),
-    )
-    return journal.with_episode(episode).with_notice(notice).owe(subject, sinks, now)
-
-
-def _tell_resolved(
-    journal: Journal, alert: Alert, ended: datetime, now: datetime, sinks: tuple[str, ...]
-) -> Journal:
-    """Owe the end of every firing of this alert that was passed on, however its start has moved."""
-    for notice in journal.notices:
-        passed_on = notice.state == "firing" and alert.fingerprint in notice.episodes
-        if passed_on and notice.started_at <= ended:
-            told = replace(notice, state="resolved", reason=Reason.RESOLVED, at=now)
-            journal = journal.with_notice(told).owe(notice.subject, sinks, now)
-    return journal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """A refusal before any Deployment was found, and what the alert named."""
-
-    reason: Reason
-    namespace: str = ""
-    deployment: str = ""
-    detail: str = ""
-
-
-def refuse(journal: Journal, alert: Alert, why: Refused, now: datetime, routes: Routes) -> Journal:
-    """Note a refusal that concerns no Deployment of ours: told once per name and reason."""
-    tell = about(why.reason).tell
-    if tell is None:
-        return journal
-    severity = louder(tell, severity_of(alert))
-    what = f"{why.namespace}/{why.deployment}/{alert.name}/{why.reason}"
-    subject = subject_of("ref", what)
-    if any(n.subject == subject for n in journal.notices):
-        return journal
-    notice = Notice(
-        subject=subject,
-        state="refused",
-        reason=why.reason,
-        severity=severity,
-        at=now,
-        started_at=alert.starts_at,
-        namespace=why.namespace,
-        deployment=why.deployment,
-        episodes=(alert.fingerprint,),
-        detail=why.detail,
-    )
-    episode = replace(_episode(alert, trouble_at=alert.starts_at, now=now), reason=why.reason)
-    journal = journal.with_episode(episode).with_notice(notice)
-    return journal.owe(subject, routes(severity), now)
+def _labels(alert: Alert) -> tuple[tuple[str, str], ...]:
+    """Return as many labels as there is room for, each cut."""
+    found, left = [], LABELS
+    for name, value in sorted(alert.labels.items()):
+        pair = al.text(name, TEXT), al.text(value, TEXT)
+        left -= len(pair[0]) + len(pair[1])
+        if left < 0:
+            break
+        found.append(pair)
+    return tuple(found)
 
 
 # --- answers

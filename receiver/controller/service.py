@@ -241,7 +241,19 @@ class Controller:
             self._sinks()
         )
         well = all(word in _WELL for word in dependencies.values())
-        return Health(status="healthy" if well else "degraded", dependencies=dependencies)
+        return Health(
+            status="healthy" if well else "degraded",
+            dependencies=dependencies,
+            sinks=self._each_sink(),
+        )
+
+    def _each_sink(self) -> dict[str, str]:
+        """Return how each sink is, and whether anything for it was lost since we started."""
+        outbox, dead = self._setup.outbox, self._work.given_up
+        return {
+            sink: outbox.status(sink) + (f"; {dead[sink]} given up" if dead[sink] else "")
+            for sink in outbox.names()
+        }
 
     def _monitoring(self) -> str:
         """Return whether alerts still reach us: known only where the Watchdog is routed to us."""

@@ -1,28 +1,31 @@
 """Notices: what is owed is sent, from the state of now, until the sink has taken it.
 
 One sender for each target and sink, so that no sink waits for another and none delays a rollback.
+What a pager does not take in time is owed to the fallback sinks, too.
 """
 
 import asyncio
 import contextlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from receiver.controller.memory import Memory
-from receiver.controller.ports import NOTHING_HEARD, Delivery, Heard
+from receiver.controller.notices import Notices
+from receiver.controller.ports import Delivery, Heard, Receipt
+from receiver.controller.resting import Resting
 from receiver.controller.setup import Ref, Setup
-from receiver.controller.story import story_of
 from receiver.errors import Broken, TryAgain
 from receiver.journal import Journal, Owed
 from receiver.messages import Story
 
 # A sink that refuses us is asked again, seldom: a person may have mended the secret.
-UNAUTHORIZED_AGAIN = timedelta(seconds=60)
+UNAUTHORIZED_AGAIN = 60.0
+# The longest wait of a page for its next attempt, in seconds.
+PAGE_AGAIN = 60.0
 # Seconds that a message on its way has when we end: whoever goes on cannot know of its answer.
 LAST_ANSWERS = 3.0
-# The good ends of what a sink may have been told the bad beginning of.
-CLOSING = frozenset({"recovered", "resolved"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +52,13 @@ class Teller:
     def __init__(self, setup: Setup, memory: Memory) -> None:
         self._setup = setup
         self._memory = memory
+        self._resting = Resting(setup.rng, setup.timing.notice_first)
         self._senders: dict[tuple[Ref, str], asyncio.Task[None]] = {}
         self._on_its_way: set[tuple[Ref, str]] = set()
+        self._notices = Notices(setup, memory)
         self._ending = False
+        # How many notices were given up since we started, by sink.
+        self.given_up: Counter[str] = Counter()
 
     def ensure(self, ref: Ref, journal: Journal) -> None:
         """See to it that every sink which is owed something has a sender."""
@@ -72,6 +79,10 @@ class Teller:
         for key, task in self._senders.items():
             if key not in self._on_its_way:
                 task.cancel()
+
+    def forget(self, ref: Ref) -> None:
+        """Let go of what is kept of a journal that has no work left."""
+        self._notices.forget(ref)
 
     @property
     def refs(self) -> tuple[Ref, ...]:
@@ -101,12 +112,19 @@ class Teller:
 
     async def _send_next(self, ref: Ref, sink: str, accepted: dict[str, Accepted]) -> float | None:
         """Send the most urgent notice; return how long to wait, None when nothing is left."""
+        clock = self._setup.clock
         due = await self._due(ref, sink, accepted)
-        if isinstance(due, Due) and await self._setup.outbox.turn(sink):
-            # What is told is what holds now, not what held when the wait began.
-            due = await self._due(ref, sink, accepted)
         if not isinstance(due, Due):
             return due
+        if (rests := self._resting.left(sink, clock.monotonic())) > 0:
+            return rests
+        if await self._setup.outbox.turn(sink):
+            # What is told is what holds now, not what held when the wait began.
+            due = await self._due(ref, sink, accepted)
+            if not isinstance(due, Due):
+                return due
+        if (rests := self._resting.ask(sink, clock.monotonic())) > 0:
+            return rests
         self._on_its_way.add((ref, sink))
         try:
             await self._deliver(ref, due, accepted)
@@ -135,21 +153,23 @@ class Teller:
         if next_.not_before is not None and next_.not_before > now:
             wait = (next_.not_before - now).total_seconds()
             return min(wait, setup.timing.retry_most)
-        story = story_of(journal, next_.subject, setup.cluster_name, setup.policy.verify_within)
-        heard = _heard(journal, next_, before)
-        if story is not None and story.state in CLOSING and not heard.state and not heard.doubt:
-            # A replica that died may have opened an alert there and not have noted it.
-            heard = replace(heard, doubt=next_.since)
-        if story is None or not setup.outbox.speaks_of(sink, story, heard):
+        heard = self._notices.heard(ref, journal, next_)
+        if before is not None:
+            heard = replace(heard, state=before.state, mark=before.mark)
+        story = self._notices.story(journal, next_)
+        if story is None or not self._notices.speaks_of(next_, story, heard):
             await self._tick(ref, next_, None)
             return 0
         return Due(owed=next_, story=story, heard=heard)
 
+    # --- what came of it
+
     async def _deliver(self, ref: Ref, due: Due, accepted: dict[str, Accepted]) -> None:
-        owed, story = due.owed, due.story
-        setup, now = self._setup, self._setup.clock.now()
+        owed, story, setup = due.owed, due.story, self._setup
+        at, began = setup.clock.now(), setup.clock.monotonic()
         receipt = await setup.outbox.deliver(owed.sink, story, due.heard)
         delivery = receipt.delivery
+        self._rest(owed.sink, delivery, began)
         log = setup.log.bind(
             sink=owed.sink, subject=owed.subject, state=story.state, delivery=delivery.value
         )
@@ -157,27 +177,74 @@ class Teller:
             log.info("notice_delivered")
             mark = receipt.mark or due.heard.mark
             accepted[owed.subject] = Accepted(owed.since, story.state, mark)
+            self._memory.trust(ref, owed)
             await self._tick(ref, owed, story.state, mark)
             # From now on the journal says so.
             del accepted[owed.subject]
             return
-        expired = (now - owed.since).total_seconds() > setup.timing.notice_expires
-        if delivery in (Delivery.REJECTED, Delivery.GONE) or expired:
-            log.error("notice_dropped", detail=receipt.detail)
-            await self._tick(ref, owed, None)
-            return
         log.warning("notice_postponed", detail=receipt.detail, attempts=owed.attempts)
         if delivery is Delivery.RATE_LIMITED:
             return  # the next turn comes when the sink wants to hear of us again
-        wait = UNAUTHORIZED_AGAIN if delivery is Delivery.UNAUTHORIZED else self._backoff(owed)
-        until = setup.clock.now() + wait
-        await self._memory.amend(ref, lambda j: j.postpone(owed, until))
+        doubt = at if delivery is Delivery.AMBIGUOUS else None
+        if doubt is not None:
+            self._memory.doubt(ref, owed)
+        await self._not_taken(ref, due, receipt, doubt)
 
-    def _backoff(self, owed: Owed) -> timedelta:
-        """Return the wait before the next attempt: full jitter, doubling."""
-        timing = self._setup.timing
-        most = min(timing.notice_most, timing.notice_first * 2 ** min(owed.attempts, 20))
-        return timedelta(seconds=self._setup.rng.uniform(timing.notice_first / 2, most))
+    def _rest(self, sink: str, delivery: Delivery, began: float) -> None:
+        """Leave a sink alone for a while that did not answer, or not as a sink that is well."""
+        if delivery in (Delivery.DELIVERED, Delivery.RATE_LIMITED, Delivery.REJECTED):
+            self._resting.well(sink)
+            return
+        refuses = delivery in (Delivery.UNAUTHORIZED, Delivery.GONE)
+        least = UNAUTHORIZED_AGAIN if refuses else 0.0
+        self._resting.failed(sink, began, self._setup.clock.monotonic(), least)
+
+    async def _not_taken(
+        self, ref: Ref, due: Due, receipt: Receipt, doubt: datetime | None
+    ) -> None:
+        """Write down what came of an attempt: when the next one is, or that there is none.
+
+        One write, whatever else has expired by now and whoever has to stand in.
+        """
+        setup, sink, delivery = self._setup, due.owed.sink, receipt.delivery
+        until = setup.clock.now() + self._again(due.owed, delivery)
+        given_up: list[tuple[Owed, str]] = []
+        fell_back = False
+
+        def change(journal: Journal) -> Journal:
+            nonlocal fell_back
+            given_up.clear()
+            for owed in [o for o in journal.owed if o.sink == sink]:
+                mine = (owed.subject, owed.since) == (due.owed.subject, due.owed.since)
+                why = self._notices.given_up(journal, owed, receipt, mine=mine)
+                if why:
+                    given_up.append((owed, why))
+            before = journal
+            for owed, why in given_up:
+                journal = self._notices.buried(journal, owed, why)
+            journal = journal.postpone(due.owed, until, doubt)
+            if delivery is Delivery.UNAUTHORIZED and (debt := journal.debt(due.owed)) is not None:
+                # Nobody needs to wait for what only a person can mend.
+                journal = self._notices.instead(journal, debt)
+            fell_back = any(o.instead_of == sink and o not in before.owed for o in journal.owed)
+            return journal
+
+        await self._memory.amend(ref, change)
+        for owed, why in given_up:
+            setup.log.error("notice_given_up", sink=sink, subject=owed.subject, why=why)
+            setup.metrics.dead_letters_total.labels(sink).inc()
+            self.given_up[sink] += 1
+        self._count_fallback(sink, fell_back=fell_back)
+
+    def _again(self, owed: Owed, delivery: Delivery) -> timedelta:
+        """Return the wait before the next attempt: full jitter, U(0, min(most, first * 2^n))."""
+        setup = self._setup
+        if delivery is Delivery.UNAUTHORIZED:
+            return timedelta(seconds=UNAUTHORIZED_AGAIN)
+        pages = setup.outbox.pages(owed.sink)
+        most = min(setup.timing.notice_most, PAGE_AGAIN if pages else setup.timing.notice_most)
+        most = min(most, setup.timing.notice_first * 2 ** min(owed.attempts, 20))
+        return timedelta(seconds=setup.rng.uniform(0, most))
 
     async def _tick(self, ref: Ref, owed: Owed, state: str | None, mark: str = "") -> None:
         """Note that a debt is met, unless another replica works on it now and has met it.
@@ -187,18 +254,42 @@ class Teller:
         now = self._setup.clock.now()
 
         def change(journal: Journal) -> Journal | None:
-            debt = (owed.subject, owed.sink, owed.since)
-            left = any((o.subject, o.sink, o.since) == debt for o in journal.owed)
+            left = journal.debt(owed) is not None
             ours = journal.claim == self._setup.replica
             return journal.tick(owed, state, now, mark) if left or ours else None
 
         await self._memory.amend(ref, change)
 
+    # --- who stands in
 
-def _heard(journal: Journal, owed: Owed, accepted: Accepted | None) -> Heard:
-    """Return what a sink has heard of the subject of a debt."""
-    if accepted is not None:
-        return Heard(state=accepted.state, mark=accepted.mark, doubt=owed.doubt)
-    told = journal.told_of(owed.subject, owed.sink)
-    heard = Heard(state=told.state, mark=told.mark) if told is not None else NOTHING_HEARD
-    return replace(heard, doubt=owed.doubt)
+    async def fall_back(self, ref: Ref, journal: Journal) -> float:
+        """Owe the fallback sinks what a pager has not taken in time; return when to look again.
+
+        In seconds. It costs nothing as long as nothing is late.
+        """
+        late, wait = self._notices.late(ref, journal)
+        if not late:
+            return wait
+        fell_back: list[str] = []
+
+        def change(journal: Journal) -> Journal | None:
+            fell_back.clear()
+            if journal.claim != self._setup.replica:
+                return None
+            for owed in late:
+                debt = journal.debt(owed)
+                after = journal if debt is None else self._notices.instead(journal, debt)
+                if after != journal:
+                    fell_back.append(owed.sink)
+                journal = after
+            return journal
+
+        await self._memory.amend(ref, change)
+        for sink in fell_back:
+            self._count_fallback(sink, fell_back=True)
+        return wait
+
+    def _count_fallback(self, sink: str, *, fell_back: bool) -> None:
+        if fell_back:
+            self._setup.log.warning("notice_fell_back", sink=sink)
+            self._setup.metrics.fallbacks_total.labels(sink).inc()

@@ -5,7 +5,7 @@ from datetime import datetime
 from receiver import rollout as ro
 from receiver.controller.answers import Json
 from receiver.decisions import quarantined
-from receiver.journal import Incident, Journal, Mark
+from receiver.journal import Dead, Incident, Journal, Mark
 from receiver.reasons import about
 from receiver.rollout import Revision, Rollout
 
@@ -27,6 +27,18 @@ def of_deployment(rollout: Rollout, journal: Journal, now: datetime) -> Json:
             for e in journal.episodes
             if e.firing
         ],
+        "dead_letters": [_dead(dead) for dead in reversed(journal.dead)],
+    }
+
+
+def _dead(dead: Dead) -> Json:
+    return {
+        "incident": dead.subject,
+        "sink": dead.sink,
+        "state": dead.state,
+        "severity": dead.severity,
+        "at": dead.at.isoformat(),
+        "why": dead.why,
     }
 
 

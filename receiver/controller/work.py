@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 from receiver.controller.alarm import Alarm
@@ -138,7 +139,8 @@ class Work:
                     if not journal.busy and await self.claims.release(ref, idle_only=True):
                         return
                     self._teller.ensure(ref, journal)
-                    wait = await self._reconciler.step(ref, journal)
+                    late = await self._teller.fall_back(ref, journal)
+                    wait = min(late, await self._reconciler.step(ref, journal))
                     failures = 0
                     self.alarm.settled(f"work on {ref}")
                 except (TryAgain, Broken) as error:
@@ -156,12 +158,18 @@ class Work:
         finally:
             self._workers.pop(ref, None)
             self._memory.forget(ref)
+            self._teller.forget(ref)
             self.alarm.settled(f"work on {ref}")
 
     def _backoff(self, failures: int) -> float:
         timing = self._setup.timing
         most = min(timing.retry_most, timing.retry_first * 2 ** min(failures, 10))
         return self._setup.rng.uniform(timing.retry_first / 2, most)
+
+    @property
+    def given_up(self) -> Counter[str]:
+        """Return how many notices were given up since we started, by sink."""
+        return self._teller.given_up
 
     async def close(self) -> None:
         """Stop the workers and give their claims up, so that another replica goes on at once."""

@@ -6,9 +6,12 @@ annotations, it does not rewind a ConfigMap. What cannot be read is an error, ne
 
 from receiver.journal.bounds import (
     BYTES_KEPT,
+    DEAD_KEPT,
     EPISODES_KEPT,
     HANDLED_KEPT,
     INCIDENTS_KEPT,
+    MEMBERS_KEPT,
+    NOTICES_KEPT,
     REPLIES_KEPT,
     TOLD_KEPT,
     TROUBLED_KEPT,
@@ -16,8 +19,10 @@ from receiver.journal.bounds import (
     bounded,
 )
 from receiver.journal.facts import (
+    ENDED,
     OPEN,
     Applied,
+    Dead,
     Episode,
     Incident,
     Intent,
@@ -36,9 +41,13 @@ from receiver.journal.target import REHEARSALS_KEPT, SUSPECT_FOR, VERSION, Journ
 
 __all__ = [
     "BYTES_KEPT",
+    "DEAD_KEPT",
+    "ENDED",
     "EPISODES_KEPT",
     "HANDLED_KEPT",
     "INCIDENTS_KEPT",
+    "MEMBERS_KEPT",
+    "NOTICES_KEPT",
     "OPEN",
     "OWN",
     "REHEARSALS_KEPT",
@@ -49,6 +58,7 @@ __all__ = [
     "VERIFIED_KEPT",
     "VERSION",
     "Applied",
+    "Dead",
     "Episode",
     "Incident",
     "Intent",

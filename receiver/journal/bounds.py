@@ -5,14 +5,16 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
-from receiver.journal.facts import Episode, Incident, Phase
+from receiver.journal.facts import Episode, Incident, Notice, Phase
 from receiver.journal.stored import dump
 from receiver.journal.target import SUSPECT_FOR, Journal
 
 # A ConfigMap holds 1 MiB.
 BYTES_KEPT = 800_000
-EPISODES_KEPT, INCIDENTS_KEPT, HANDLED_KEPT, REPLIES_KEPT, TOLD_KEPT = 120, 30, 300, 30, 200
-VERIFIED_KEPT, TROUBLED_KEPT = 100, 100
+EPISODES_KEPT, INCIDENTS_KEPT, HANDLED_KEPT, REPLIES_KEPT = 120, 30, 300, 30
+VERIFIED_KEPT, TROUBLED_KEPT, NOTICES_KEPT, TOLD_KEPT, DEAD_KEPT = 100, 100, 200, 600, 50
+# Alerts of bundles that are known one by one.
+MEMBERS_KEPT = 12_000
 
 
 def bounded(journal: Journal, now: datetime) -> Journal:
@@ -37,23 +39,29 @@ def bounded(journal: Journal, now: datetime) -> Journal:
     dropped = droppable[: max(0, len(journal.incidents) - INCIDENTS_KEPT)]
     handled = (*journal.handled, *((i.uid, i.bad.code) for i in dropped if i.left))
     live = owed | {f"{e.fingerprint}" for e in episodes if e.firing}
-    notices = [
-        n
-        for n in journal.notices
-        if n.subject in owed or now - n.at < SUSPECT_FOR or set(n.episodes) & live
-    ]
-    open_ = {i.id for i in journal.incidents if i.open}
+
+    def matters(notice: Notice) -> bool:
+        if notice.bundle and notice.state != "firing":
+            return notice.subject in owed
+        return notice.subject in owed or bool(set(notice.episodes) & live or notice.firing)
+
+    young = [n for n in journal.notices if matters(n) or now - n.at < SUSPECT_FOR]
+    notices = _newest(young, NOTICES_KEPT, matters)
+    incidents = tuple(i for i in journal.incidents if i not in dropped)
+    # What was opened at a sink can be closed as long as we know of it.
+    spoken_of = owed | {i.id for i in incidents} | {n.subject for n in notices}
     kept = replace(
         journal,
         episodes=episodes,
-        incidents=tuple(i for i in journal.incidents if i not in dropped),
+        incidents=incidents,
         handled=tuple(dict.fromkeys(handled))[-HANDLED_KEPT:],
         cleared=(*journal.cleared, *_spared_by(journal, dropped)),
         verified=journal.verified[-VERIFIED_KEPT:],
         troubled=_troubled_without(journal, episodes, now),
-        notices=_newest(notices, lambda n: n.subject in owed),
-        told=_newest(journal.told, lambda t: t.subject in open_ | owed),
+        notices=_with_members(notices, MEMBERS_KEPT),
+        told=_newest(journal.told, TOLD_KEPT, lambda t: t.subject in spoken_of),
         replies=journal.replies[-REPLIES_KEPT:],
+        dead=journal.dead[-DEAD_KEPT:],
     )
     return _fitted(kept)
 
@@ -104,15 +112,27 @@ def _bounded(episodes: list[Episode]) -> tuple[Episode, ...]:
 _Kept = TypeVar("_Kept")
 
 
-def _newest(items: Sequence[_Kept], first: Callable[[_Kept], bool]) -> tuple[_Kept, ...]:
-    """Keep `TOLD_KEPT` of them: those that come first, then the newest, which are the last."""
+def _newest(items: Sequence[_Kept], most: int, first: Callable[[_Kept], bool]) -> tuple[_Kept, ...]:
+    """Keep so many of them: those that come first, then the newest, which are the last."""
     ranked = sorted(range(len(items)), key=lambda at: (first(items[at]), at), reverse=True)
-    return tuple(items[at] for at in sorted(ranked[:TOLD_KEPT]))
+    return tuple(items[at] for at in sorted(ranked[:most]))
+
+
+def _with_members(notices: Sequence[Notice], most: int) -> tuple[Notice, ...]:
+    """Keep so many members: of the newest bundles. Of the others only the number is kept."""
+    kept = []
+    for notice in reversed(notices):
+        known = notice.members[: max(0, most)]
+        most -= len(known)
+        kept.append(
+            replace(notice, members=known, more=notice.more + len(notice.members) - len(known))
+        )
+    return tuple(reversed(kept))
 
 
 def _fitted(journal: Journal) -> Journal:
     """Make it fit into a ConfigMap, whatever the texts are: they go before any fact does."""
-    for shorter in (_without_old_texts, _without_texts, _without_details):
+    for shorter in (_without_old_texts, _without_texts, _without_details, _without_members):
         if len(dump(journal).encode("utf-8", "replace")) <= BYTES_KEPT:
             break
         journal = shorter(journal)
@@ -121,7 +141,15 @@ def _fitted(journal: Journal) -> Journal:
 
 def _bare(episode: Episode) -> Episode:
     return replace(
-        episode, summary="", description="", runbook_url="", dashboard_url="", generator_url=""
+        episode,
+        summary="",
+        description="",
+        runbook_url="",
+        dashboard_url="",
+        generator_url="",
+        external_url="",
+        value="",
+        labels=(),
     )
 
 
@@ -135,3 +163,7 @@ def _without_texts(journal: Journal) -> Journal:
 
 def _without_details(journal: Journal) -> Journal:
     return replace(journal, notices=tuple(replace(n, detail="") for n in journal.notices))
+
+
+def _without_members(journal: Journal) -> Journal:
+    return replace(journal, notices=_with_members(journal.notices, MEMBERS_KEPT // 4))

@@ -1,7 +1,7 @@
 """The facts a journal is made of: frozen values, as they are stored. Pure."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any
@@ -69,7 +69,8 @@ class Incident:
     """A bad revision of a target, and what became of it.
 
     `actor` is "" for an automatic one, else who asked for it by hand; then `pinned` is the hash
-    that was current when it was accepted. `quarantine` False: a person said not to.
+    that was current when it was accepted. `quarantine` False: a person said not to. `resolved_at`:
+    it did not end well, and since then none of its alerts fires any more.
     """
 
     id: str
@@ -92,6 +93,7 @@ class Incident:
     applied: Applied | None = None
     completed_at: AwareDatetime | None = None
     detail: str = ""
+    resolved_at: AwareDatetime | None = None
 
     @property
     def open(self) -> bool:
@@ -135,6 +137,7 @@ class Episode:
     runbook_url: str = ""
     dashboard_url: str = ""
     generator_url: str = ""
+    external_url: str = ""
     value: str = ""
     labels: tuple[tuple[str, str], ...] = ()
 
@@ -149,7 +152,9 @@ class Owed:
     """A notice that a sink has not taken yet: one for a subject and a sink, of its newest state.
 
     Since `doubt` it may have been taken all the same. `instead_of` is the sink that should have
-    taken it and did not, "" when this one is owed it for its own sake.
+    taken it and did not, "" when this one is owed it for its own sake. `waiting`: since when this
+    sink takes nothing of the subject, when that is longer than this state is owed; `fell_back`:
+    the fallback sinks came to be owed it instead.
     """
 
     subject: str
@@ -159,11 +164,53 @@ class Owed:
     not_before: AwareDatetime | None = None
     doubt: AwareDatetime | None = None
     instead_of: str = ""
+    waiting: AwareDatetime | None = None
+    fell_back: bool = False
+
+    @property
+    def unheard_since(self) -> datetime:
+        """Return since when this sink has taken nothing of what it is owed of the subject."""
+        return self.waiting or self.since
+
+    def renewed(self, now: datetime, *, later: bool = False) -> "Owed":
+        """Return the debt of a newer state, with all that the sink may have heard or not.
+
+        It is to be met at once, or `later`, when the older one was to be.
+        """
+        # `since` tells the two apart, also where one reading of a clock serves both.
+        since = now if now != self.since else now + timedelta(microseconds=1)
+        return replace(
+            self,
+            since=since,
+            waiting=self.unheard_since,
+            attempts=0,
+            not_before=self.not_before if later else None,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dead:
+    """A notice that was given up: the sink will not take it, or it came too late. `why` is short.
+
+    `state` is what would have been told.
+    """
+
+    subject: str
+    sink: str
+    state: str
+    severity: Severity
+    at: AwareDatetime
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What a subject that is no incident says: a refusal, or an alert passed on."""
+    """What a subject that is no incident says: a refusal, an alert passed on, or a bundle of those.
+
+    A bundle is one notice of many in a storm. `members` are its alerts by fingerprint, `ENDED`
+    after those that resolved; of `more` only their number is known. `tally` counts all of them
+    by name.
+    """
 
     subject: str
     state: str
@@ -175,6 +222,23 @@ class Notice:
     deployment: str = ""
     episodes: tuple[str, ...] = ()
     detail: str = ""
+    members: tuple[str, ...] = ()
+    more: int = 0
+    tally: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def bundle(self) -> bool:
+        """Return whether it stands for many."""
+        return bool(self.tally)
+
+    @property
+    def firing(self) -> int:
+        """Return how many members fire still."""
+        return sum(not member.endswith(ENDED) for member in self.members)
+
+
+# What stands after the fingerprint of a member that resolved.
+ENDED = "-"
 
 
 def subject_of(kind: str, what: str) -> str:

@@ -9,10 +9,12 @@ from pydantic import TypeAdapter
 from receiver import versioned
 from receiver.journal.target import FIRST, VERSION, Journal
 
-_SINCE_2 = frozenset({"rehearsals", "troubled", "verified"})
+_SINCE_2 = frozenset({"dead", "rehearsals", "troubled", "verified"})
 _SINCE_2_IN = {
-    "episodes": frozenset({"labels", "value"}),
-    "owed": frozenset({"doubt", "instead_of"}),
+    "episodes": frozenset({"external_url", "labels", "value"}),
+    "incidents": frozenset({"resolved_at"}),
+    "notices": frozenset({"members", "more", "tally"}),
+    "owed": frozenset({"doubt", "fell_back", "instead_of", "waiting"}),
     "told": frozenset({"mark"}),
 }
 Journal.__pydantic_config__ = versioned.STRICT  # type: ignore[attr-defined]

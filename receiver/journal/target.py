@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pydantic import AwareDatetime
 
 from receiver.journal.facts import (
+    Dead,
     Episode,
     Incident,
     Notice,
@@ -16,6 +17,7 @@ from receiver.journal.facts import (
     Reply,
     Told,
 )
+from receiver.reasons import Severity
 
 # Version 2 knows more than version 1. What holds none of it is written as version 1, which an older
 # replica still reads: both run side by side, and a downgrade loses nothing unsaid.
@@ -30,7 +32,8 @@ class Journal:
 
     `handled` are (uid, code) of incidents that were dropped for space; `cleared` are codes that a
     person took out of quarantine. `verified` are (uid, code) that soaked quietly; `troubled` are
-    those that an alert asked to leave, with until when: what is left of dropped episodes.
+    those that an alert asked to leave, with until when: what is left of dropped episodes. `dead`
+    are notices given up, the newest last.
     """
 
     version: int = VERSION
@@ -49,6 +52,7 @@ class Journal:
     verified: tuple[tuple[str, str], ...] = ()
     rehearsals: tuple[Rehearsal, ...] = ()
     troubled: tuple[tuple[str, str, AwareDatetime], ...] = ()
+    dead: tuple[Dead, ...] = ()
 
     @property
     def busy(self) -> bool:
@@ -61,7 +65,9 @@ class Journal:
         moments = [
             *(i.phase_at for i in self.incidents),
             *(e.ends_at or e.seen_at for e in self.episodes),
-            *(item.at for item in (*self.notices, *self.told, *self.replies)),
+            *(n.at for n in self.notices),
+            *(t.at for t in self.told),
+            *(r.at for r in self.replies),
             *(r.ended_at or r.at for r in self.rehearsals),
             *(until for _, _, until in self.troubled),
         ]
@@ -150,11 +156,45 @@ class Journal:
         others = tuple(e for e in self.episodes if (e.fingerprint, e.starts_at) != key)
         return replace(self, episodes=(*others, episode))
 
-    def owe(self, subject: str, sinks: Iterable[str], now: datetime) -> "Journal":
-        """Return it owing each sink the newest state of a subject."""
-        fresh = tuple(Owed(subject=subject, sink=sink, since=now) for sink in sinks)
+    def owe(
+        self, subject: str, sinks: Iterable[str], now: datetime, not_before: datetime | None = None
+    ) -> "Journal":
+        """Return it owing the newest state of a subject, each sink once.
+
+        Owed to these sinks, and to every one that has heard of the subject: whatever became of the
+        routes meanwhile, who was told the beginning is told the end. `not_before`: it has time
+        until then; what is owed already keeps its own time.
+        """
+        before = {o.sink: o for o in self.owed if o.subject == subject}
+        fresh = tuple(
+            before[sink].renewed(now, later=not_before is not None)
+            if sink in before
+            else Owed(subject=subject, sink=sink, since=now, not_before=not_before)
+            for sink in dict.fromkeys((*sinks, *self.heard(subject)))
+        )
         names = {(o.subject, o.sink) for o in fresh}
         others = tuple(o for o in self.owed if (o.subject, o.sink) not in names)
+        return replace(self, owed=(*others, *fresh))
+
+    def owe_instead(self, owed: Owed, sinks: Iterable[str], now: datetime) -> "Journal":
+        """Return it owing these sinks what another has not taken; noted, for it is done once."""
+        before = {o.sink: o for o in self.owed if o.subject == owed.subject}
+        fresh = tuple(
+            replace(
+                before[sink].renewed(now)
+                if sink in before
+                else Owed(subject=owed.subject, sink=sink, since=now),
+                instead_of=owed.sink,
+            )
+            for sink in dict.fromkeys(sinks)
+            if sink != owed.sink
+        )
+        names = {(o.subject, o.sink) for o in fresh}
+        others = tuple(
+            replace(o, fell_back=True) if (o.subject, o.sink) == (owed.subject, owed.sink) else o
+            for o in self.owed
+            if (o.subject, o.sink) not in names
+        )
         return replace(self, owed=(*others, *fresh))
 
     def with_notice(self, notice: Notice) -> "Journal":
@@ -166,15 +206,31 @@ class Journal:
         """Return what a sink took last of a subject, None when it took nothing."""
         return next((t for t in self.told if (t.subject, t.sink) == (subject, sink)), None)
 
+    def debt(self, owed: Owed) -> Owed | None:
+        """Return a debt as it is now, None when it is met, or a newer state is owed."""
+        key = (owed.subject, owed.sink, owed.since)
+        return next((o for o in self.owed if (o.subject, o.sink, o.since) == key), None)
+
+    def heard(self, subject: str) -> tuple[str, ...]:
+        """Return the sinks that have taken something of a subject."""
+        return tuple(t.sink for t in self.told if t.subject == subject)
+
     def tick(self, owed: Owed, state: str | None, now: datetime, mark: str = "") -> "Journal":
         """Return it without that debt, unless a newer state came to be owed meanwhile.
 
-        `state` None: the sink took nothing, the debt is given up or pointless.
+        `state` None: the sink took nothing, the debt is given up or pointless. A sink that has
+        taken something is in no doubt, and not waited for any more.
         """
         key = (owed.subject, owed.sink)
         left = tuple(o for o in self.owed if (o.subject, o.sink) != key or o.since != owed.since)
         told = self.told
         if state is not None:
+            left = tuple(
+                replace(o, doubt=None, waiting=None, fell_back=False)
+                if (o.subject, o.sink) == key
+                else o
+                for o in left
+            )
             others = tuple(t for t in told if (t.subject, t.sink) != key)
             told = (
                 *others,
@@ -182,7 +238,33 @@ class Journal:
             )
         return replace(self, owed=left, told=told)
 
-    def postpone(self, owed: Owed, until: datetime) -> "Journal":
-        """Return it with one more attempt at that debt, tried again at `until`."""
-        changed = replace(owed, not_before=until, attempts=owed.attempts + 1)
-        return replace(self, owed=tuple(changed if o == owed else o for o in self.owed))
+    def postpone(self, owed: Owed, until: datetime, doubt: datetime | None = None) -> "Journal":
+        """Return it with one more attempt at that debt, tried again at `until`.
+
+        `doubt`: since then the sink may have taken something of the subject; that stays true when
+        a newer state is owed by now.
+        """
+        return replace(self, owed=tuple(_postponed(o, owed, until, doubt) for o in self.owed))
+
+    def give_up(
+        self, owed: Owed, state: str, severity: Severity, why: str, now: datetime
+    ) -> "Journal":
+        """Return it without that debt, whose state nobody is told there; a trace of it is kept.
+
+        When a newer state is owed by now, nothing is lost, and nothing changes.
+        """
+        if self.debt(owed) is None:
+            return self
+        dead = Dead(
+            subject=owed.subject, sink=owed.sink, state=state, severity=severity, at=now, why=why
+        )
+        return replace(self.tick(owed, None, now), dead=(*self.dead, dead))
+
+
+def _postponed(debt: Owed, tried: Owed, until: datetime, doubt: datetime | None) -> Owed:
+    if (debt.subject, debt.sink) != (tried.subject, tried.sink):
+        return debt
+    debt = replace(debt, doubt=debt.doubt or doubt)
+    if debt.since != tried.since:
+        return debt
+    return replace(debt, not_before=until, attempts=debt.attempts + 1)

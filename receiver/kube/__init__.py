@@ -2,5 +2,6 @@
 
 from receiver.kube.cluster import KubernetesCluster
 from receiver.kube.connection import connect
+from receiver.kube.rights import CALLS
 
-__all__ = ["KubernetesCluster", "connect"]
+__all__ = ["CALLS", "KubernetesCluster", "connect"]

@@ -2,6 +2,7 @@
 
 from receiver.kube.answers import Obj
 from receiver.kube.paths import (
+    ACCESS_REVIEWS,
     CONFIGMAPS,
     DEPLOYMENTS,
     EVENTS,
@@ -28,6 +29,12 @@ IN_OWN = tuple(
 FOR_REVIEWS = (("create", TOKEN_REVIEWS), ("create", SUBJECT_REVIEWS))
 # What they are reported under: no namespace can be called so.
 WHOLE_CLUSTER = "whole cluster"
+
+# What is asked of the API server, as metrics name it: each right, and whether we have it.
+CALLS: tuple[tuple[str, str], ...] = tuple(
+    (verb, str(resource))
+    for verb, resource in (*IN_TARGETS, *IN_OWN, *FOR_REVIEWS, ("create", ACCESS_REVIEWS))
+)
 
 
 def review_of(verb: str, resource: Resource, namespace: str) -> Obj:

@@ -18,6 +18,7 @@ def page(
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>"
         f"<h2>Dependencies</h2>{_table(health.dependencies)}"
+        f"<h2>Sinks</h2>{_table(health.sinks)}"
         f"<h2>Checks</h2>{_table(readiness.checks)}"
         f"<h2>Routes</h2>{_table(dict(routes))}</html>"
     )

@@ -195,6 +195,7 @@ class Answers:
                 "version": __version__,
                 "timestamp": self._parts.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "dependencies": dict(health.dependencies),
+                "sinks": dict(health.sinks),
             }
         )
 

@@ -12,14 +12,20 @@ from pydantic import AwareDatetime
 from receiver.controller.remember import TEXT
 from receiver.errors import StateUnreadable
 from receiver.journal import (
+    BYTES_KEPT,
+    DEAD_KEPT,
+    ENDED,
     EPISODES_KEPT,
     HANDLED_KEPT,
     INCIDENTS_KEPT,
+    MEMBERS_KEPT,
+    NOTICES_KEPT,
     OPEN,
     REPLIES_KEPT,
     SUSPECT_FOR,
     TOLD_KEPT,
     VERSION,
+    Dead,
     Incident,
     Journal,
     Notice,
@@ -57,8 +63,11 @@ def test_what_is_written_is_read_back_exactly(given_: Journal) -> None:
         given_.rehearsals
         or given_.troubled
         or given_.verified
-        or any(e.labels or e.value for e in given_.episodes)
-        or any(o.doubt or o.instead_of for o in given_.owed)
+        or any(e.labels or e.value or e.external_url for e in given_.episodes)
+        or given_.dead
+        or any(i.resolved_at for i in given_.incidents)
+        or any(n.members or n.more or n.tally for n in given_.notices)
+        or any(o.doubt or o.instead_of or o.waiting or o.fell_back for o in given_.owed)
         or any(t.mark for t in given_.told)
     )
     assert json.loads(text)["version"] == (2 if newer else 1)
@@ -304,6 +313,7 @@ def test_the_episodes_of_a_code_are_those_that_ask() -> None:
 
 SLACK = Owed(subject="inc-1", sink="slack", since=T0)
 PAGER = Owed(subject="inc-1", sink="pager", since=T0)
+CRITICAL = Severity.CRITICAL
 
 
 def test_one_debt_is_owed_for_a_subject_and_a_sink() -> None:
@@ -312,9 +322,74 @@ def test_one_debt_is_owed_for_a_subject_and_a_sink() -> None:
     later = held.owe("inc-1", ["slack"], at(1)).owe("inc-2", ["slack"], at(2))
     assert later.owed == (
         PAGER,
-        Owed(subject="inc-1", sink="slack", since=at(1)),
+        Owed(subject="inc-1", sink="slack", since=at(1), waiting=T0),
         Owed(subject="inc-2", sink="slack", since=at(2)),
     )
+
+
+def test_a_newer_state_keeps_what_the_sink_may_have_heard_and_since_when_it_is_silent() -> None:
+    before = replace(SLACK, doubt=at(1), instead_of="pager", fell_back=True, attempts=7)
+    held = journal(owed=(replace(before, not_before=at(9)),)).owe("inc-1", ["slack"], at(2))
+    assert held.owed == (replace(before, since=at(2), waiting=T0, attempts=0),)
+    assert held.owe("inc-1", ["slack"], at(3)).owed[0].unheard_since == T0
+
+
+def test_a_newer_state_at_the_same_moment_is_another_debt() -> None:
+    held = journal(owed=(SLACK,)).owe("inc-1", ["slack"], T0)
+    assert [o.since > T0 for o in held.owed] == [True]
+    assert len(held.tick(SLACK, "following", T0).owed) == 1
+
+
+def test_who_has_heard_of_a_subject_is_owed_its_end_whatever_the_routes_are() -> None:
+    held = journal(owed=(SLACK, PAGER)).tick(PAGER, "following", at(1))
+    assert {o.sink for o in held.owe("inc-1", ["mail"], at(2)).owed} == {"slack", "pager", "mail"}
+    assert {o.sink for o in held.owe("inc-2", ["mail"], at(2)).owed} == {"slack", "mail"}
+    unheard = held.owe("inc-1", ["mail"], at(2))
+    assert next(o for o in unheard.owed if o.sink == "slack") == SLACK, "it is as it was"
+
+
+def test_what_has_time_is_not_hurried_by_a_newer_state_that_has_time_too() -> None:
+    held = journal().owe("many", ["slack"], T0, at(1)).owe("many", ["slack"], at(0.5), at(1.5))
+    assert [o.not_before for o in held.owed] == [at(1)]
+    assert [o.not_before for o in held.owe("many", ["slack"], at(0.6)).owed] == [None]
+
+
+def test_what_one_sink_does_not_take_is_owed_to_others_once_and_never_to_itself() -> None:
+    held = journal(owed=(SLACK, PAGER)).owe_instead(PAGER, ["slack", "mail", "pager"], at(1))
+    assert held.owed == (
+        replace(PAGER, fell_back=True),
+        replace(SLACK, since=at(1), waiting=T0, instead_of="pager"),
+        Owed(subject="inc-1", sink="mail", since=at(1), instead_of="pager"),
+    )
+    # What was on its way to one of them then does not count as the other.
+    assert len(held.tick(SLACK, "following", at(2)).owed) == 3
+
+
+def test_a_sink_that_takes_something_is_in_no_doubt_and_nobody_stands_in_for_it() -> None:
+    doubted = replace(PAGER, doubt=T0, fell_back=True)
+    held = journal(owed=(doubted,)).owe("inc-1", ["pager"], at(1))
+    (left,) = held.tick(doubted, "following", at(2)).owed
+    assert left == Owed(subject="inc-1", sink="pager", since=at(1))
+
+
+def test_a_doubt_is_kept_also_when_a_newer_state_is_owed_by_then() -> None:
+    held = journal(owed=(SLACK,)).owe("inc-1", ["slack"], at(1)).postpone(SLACK, at(9), doubt=T0)
+    assert [(o.doubt, o.attempts, o.not_before) for o in held.owed] == [(T0, 0, None)]
+    again = journal(owed=(SLACK,)).postpone(SLACK, at(1), doubt=T0)
+    assert again.postpone(again.owed[0], at(2), doubt=at(1)).owed[0].doubt == T0
+
+
+def test_what_is_given_up_leaves_a_trace_unless_a_newer_state_is_owed() -> None:
+    held = journal(owed=(SLACK, PAGER)).give_up(SLACK, "following", CRITICAL, "404", at(1))
+    assert held.owed == (PAGER,)
+    assert held.told == ()
+    assert held.dead == (
+        Dead(
+            subject="inc-1", sink="slack", state="following", severity=CRITICAL, at=at(1), why="404"
+        ),
+    )
+    newer = journal(owed=(SLACK,)).owe("inc-1", ["slack"], at(1))
+    assert newer.give_up(SLACK, "following", CRITICAL, "404", at(2)) == newer
 
 
 def test_a_tick_takes_the_debt_away_and_notes_what_was_told() -> None:
@@ -483,34 +558,68 @@ def test_notices_go_after_a_day_unless_owed_or_firing() -> None:
 
 
 def test_of_many_notices_those_go_first_that_are_owed_to_nobody() -> None:
-    many = tuple(_notice(f"n{i:03}") for i in range(TOLD_KEPT + 10))
+    many = tuple(_notice(f"n{i:03}") for i in range(NOTICES_KEPT + 10))
     held = bounded(journal(notices=many, owed=(replace(SLACK, subject="n000"),)), T0)
-    assert len(held.notices) == TOLD_KEPT
+    assert len(held.notices) == NOTICES_KEPT
     assert [n.subject for n in held.notices[:2]] == ["n000", "n011"]
 
 
 def test_a_debt_for_what_is_no_longer_known_is_dropped_with_it() -> None:
-    many = tuple(_notice(f"n{i:03}") for i in range(TOLD_KEPT + 10))
+    many = tuple(_notice(f"n{i:03}") for i in range(NOTICES_KEPT + 10))
     owed = tuple(replace(SLACK, subject=n.subject) for n in many)
     held = bounded(journal(notices=many, owed=owed), T0)
-    assert len(held.notices) == TOLD_KEPT
+    assert len(held.notices) == NOTICES_KEPT
     assert held.notices[0].subject == "n010"
 
 
 def test_replies_and_what_was_told_are_bounded() -> None:
     replies = tuple(Reply(key=str(i), digest="d", status=200, at=T0) for i in range(40))
-    told = tuple(Told(subject=str(i), sink="slack", state="x", at=T0) for i in range(300))
+    told = tuple(Told(subject=str(i), sink="slack", state="x", at=T0) for i in range(TOLD_KEPT + 9))
     held = bounded(journal(replies=replies, told=told), T0)
     assert held.replies == replies[-REPLIES_KEPT:]
     assert held.told == told[-TOLD_KEPT:]
 
 
 def test_what_a_sink_was_told_of_an_open_incident_is_not_forgotten() -> None:
-    told = tuple(Told(subject=f"n{i}", sink="slack", state="x", at=T0) for i in range(300))
+    told = tuple(
+        Told(subject=f"n{i}", sink="slack", state="x", at=T0) for i in range(TOLD_KEPT + 9)
+    )
     ours = Told(subject="inc-v3", sink="slack", state="following", at=at(-9))
     held = bounded(journal(incident(), told=(ours, *told)), T0)
     assert held.told_of("inc-v3", "slack") == ours
     assert len(held.told) == TOLD_KEPT
+
+
+def test_the_newest_of_what_was_given_up_is_kept() -> None:
+    dead = tuple(
+        Dead(subject=f"n{i}", sink="slack", state="x", severity=CRITICAL, at=T0)
+        for i in range(DEAD_KEPT + 5)
+    )
+    assert bounded(journal(dead=dead), T0).dead == dead[5:]
+
+
+def test_the_members_of_the_newest_bundles_are_kept_of_others_their_number() -> None:
+    members = tuple(f"{n:016x}" for n in range(MEMBERS_KEPT // 2 + 10))
+    one, two, three = (
+        replace(_notice(name), state="firing", members=members, tally=(("A", len(members)),))
+        for name in ("one", "two", "three")
+    )
+    held = bounded(journal(notices=(one, two, three)), T0)
+    assert [(len(n.members), n.more) for n in held.notices] == [
+        (0, len(members)),
+        (len(members) - 20, 20),
+        (len(members), 0),
+    ]
+    assert len(dump(held).encode()) < BYTES_KEPT
+
+
+def test_a_bundle_is_kept_as_long_as_one_in_it_fires() -> None:
+    old = -25 * 60
+    fires = replace(_notice("fires", old), state="firing", members=("a", f"b{ENDED}"))
+    over = replace(fires, subject="over", members=(f"a{ENDED}",))
+    refused = replace(fires, subject="refused", state="refused")
+    named = [replace(n, tally=(("A", 2),)) for n in (fires, over, refused)]
+    assert [n.subject for n in bounded(journal(notices=tuple(named)), T0).notices] == ["fires"]
 
 
 def test_bounding_twice_changes_nothing_more() -> None:
@@ -556,7 +665,7 @@ def _full() -> Journal:
             deployment="d" * 253,
             detail=wide * 300,
         )
-        for n in range(TOLD_KEPT + 5)
+        for n in range(NOTICES_KEPT + 5)
     )
     sinks = ("slack-of-the-team", "pagerduty-of-the-team")
     subjects = [*(i.id for i in incidents[5:]), *(n.subject for n in notices[5:])]
@@ -568,8 +677,20 @@ def _full() -> Journal:
         owed=tuple(
             Owed(subject=s, sink=k, since=T0, not_before=T0) for s in subjects for k in sinks
         ),
+        dead=tuple(
+            Dead(
+                subject=f"ref-{n:012}",
+                sink="s" * 30,
+                state="x" * 20,
+                severity=Severity.CRITICAL,
+                at=T0,
+                why="w" * 200,
+            )
+            for n in range(DEAD_KEPT)
+        ),
         told=tuple(
-            Told(subject=f"ref-{n:012}", sink="s" * 30, state="x" * 20, at=T0) for n in range(300)
+            Told(subject=f"ref-{n:012}", sink="s" * 30, state="x" * 20, at=T0)
+            for n in range(TOLD_KEPT)
         ),
         replies=tuple(
             Reply(key="k" * 200, digest="d" * 64, status=409, at=T0, text=wide * 500, reason="r")
@@ -586,7 +707,7 @@ def test_texts_go_before_facts_when_a_journal_is_too_large() -> None:
     assert {e.summary for e in held.episodes} == {""}
     assert {n.detail for n in held.notices} == {""}
     assert {(e.alertname, e.code != "") for e in held.episodes} == {("\U0001f525" * 200, True)}
-    assert (len(held.episodes), len(held.notices)) == (EPISODES_KEPT, TOLD_KEPT)
+    assert (len(held.episodes), len(held.notices)) == (EPISODES_KEPT, NOTICES_KEPT)
     ended = replace(full, notices=(), owed=(), told=(), replies=(), incidents=())
     half = tuple(replace(e, ends_at=T0) if n % 2 else e for n, e in enumerate(ended.episodes))
     some = bounded(replace(ended, episodes=half), T0)
@@ -597,5 +718,5 @@ def test_texts_go_before_facts_when_a_journal_is_too_large() -> None:
 def test_a_full_journal_fits_into_a_configmap() -> None:
     held = bounded(_full(), T0)
     assert len(held.episodes) == EPISODES_KEPT
-    assert len(held.notices) == TOLD_KEPT
+    assert len(held.notices) == NOTICES_KEPT
     assert len(dump(held).encode()) < 900_000

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,19 +8,16 @@ from receiver.controller.answers import Action, Answer
 from receiver.controller.remember import (
     JUST,
     Arrival,
-    Refused,
     answer,
     close,
     decide_deferred,
     incident_id,
-    pass_on,
-    refuse,
     remember,
     route_of,
     severity_of,
 )
 from receiver.decisions import Decision
-from receiver.journal import Episode, Journal, Notice, Owed, Pause, Phase
+from receiver.journal import Episode, Journal, Notice, Pause, Phase
 from receiver.reasons import Reason, Severity
 from receiver.rollout import PROTECTED, Rollout
 from tests.builders import (
@@ -134,8 +130,42 @@ def test_an_episode_is_remembered_with_what_people_will_want_to_read() -> None:
             description="m" * 239 + "…",
             runbook_url="https://run.example/1",
             dashboard_url="https://dash.example/1",
+            labels=(("alertname", "CheckoutErrors"), ("severity", "critical")),
         ),
     )
+
+
+def test_what_an_alert_measured_and_where_it_is_found_is_remembered() -> None:
+    said = replace(
+        alert(annotations={"value": " 12.3% "}),
+        generator_url="http://prometheus/graph?g0.expr=" + "x" * 900,
+        external_url="https://alertmanager.example",
+    )
+    held, _ = heard(journal(), said)
+    assert held.episodes[0].value == "12.3%"
+    assert held.episodes[0].generator_url == said.generator_url
+    assert held.episodes[0].external_url == "https://alertmanager.example"
+    held, _ = heard(journal(), alert(annotations={"current_value": "v" * 300}))
+    assert held.episodes[0].value == "v" * 59 + "…"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://x.example/" + "x" * 1000, "javascript:alert(1)", "https://x.example/ a", "//x", ""],
+)
+def test_part_of_a_url_and_what_is_none_are_not_remembered(url: str) -> None:
+    said = replace(alert(annotations={"runbook_url": url}), generator_url=url, external_url=url)
+    (found,) = heard(journal(), said)[0].episodes
+    assert (found.runbook_url, found.generator_url, found.external_url) == ("", "", "")
+
+
+def test_of_many_labels_some_are_remembered_and_long_ones_are_cut() -> None:
+    many = {f"label{n:03}": "v" * 500 for n in range(100)}
+    (found,) = heard(journal(), alert(labels=many))[0].episodes
+    assert found.labels[0] == ("alertname", "CheckoutErrors")
+    assert found.labels[1] == ("label000", "v" * 239 + "…")
+    assert sum(len(name) + len(value) for name, value in found.labels) <= 2000
+    assert len(found.labels) == 8
 
 
 def test_a_repeat_is_answered_with_the_incident_and_opens_none() -> None:
@@ -450,98 +480,6 @@ def test_an_id_is_not_given_twice_when_earlier_incidents_were_dropped(prefix: st
     third = incident_id(dropped, UID, code("v3"))
     assert third.partition("-")[2] != second_id.partition("-")[2]
     assert dropped.with_incident(replace(first, id=third)).incidents[0].id == second_id
-
-
-# --- alerts passed on
-
-NOTE = {"rollback": "never", "namespace": "shop", "deployment": "checkout"}
-
-
-def _passed(journal_: Journal, *alerts: tuple[Alert, float]) -> Journal:
-    for one, minutes in alerts:
-        journal_ = pass_on(journal_, one, at(minutes), routes)
-    return journal_
-
-
-def _states(journal_: Journal) -> list[tuple[str, float]]:
-    return [(n.state, (n.started_at - T0) / timedelta(minutes=1)) for n in journal_.notices]
-
-
-def test_an_alert_that_asks_for_nothing_is_passed_on_once() -> None:
-    held = _passed(Journal(), (alert(labels=NOTE), 0))
-    (notice,) = held.notices
-    assert notice.subject.startswith("alert-")
-    assert (notice.state, notice.reason) == ("firing", Reason.NOTIFY_ONLY)
-    assert (notice.namespace, notice.deployment) == ("shop", "checkout")
-    assert (notice.severity, notice.episodes) == (Severity.CRITICAL, (A,))
-    assert [(e.asks, e.reason) for e in held.episodes] == [(False, Reason.NOTIFY_ONLY)]
-    assert held.owed == (
-        Owed(subject=notice.subject, sink="slack", since=T0),
-        Owed(subject=notice.subject, sink="pager", since=T0),
-    )
-    assert _passed(held, (alert(labels=NOTE), 60)) == held
-
-
-def test_its_end_is_told_once_too() -> None:
-    fired = replace(_passed(Journal(), (alert(), 0)), owed=())
-    held = _passed(fired, (alert(ends=3), 4))
-    assert _states(held) == [("resolved", -2)]
-    assert [n.reason for n in held.notices] == [Reason.RESOLVED]
-    assert _owed(held) == {(held.notices[0].subject, s) for s in ("slack", "pager")}
-    told = replace(held, owed=())
-    assert _passed(told, (alert(ends=3), 5), (alert(), 6)) == told
-
-
-def test_an_end_of_what_was_never_passed_on_is_not_told() -> None:
-    held = _passed(Journal(), (alert(ends=3), 4), (alert(), 5))
-    assert (held.notices, held.owed) == ((), ())
-
-
-def test_an_earlier_start_of_what_is_passed_on_is_the_same_and_ends_with_it() -> None:
-    held = _passed(Journal(), (alert(starts=-2), 0), (alert(starts=-2.2), 1))
-    assert _states(held) == [("firing", -2)]
-    held = _passed(replace(held, owed=()), (alert(starts=-2.2, ends=3), 4))
-    assert _states(held) == [("resolved", -2)]
-    assert len(held.owed) == 2
-    assert [e.firing for e in held.episodes] == [False, False]
-
-
-def test_a_later_start_of_what_is_passed_on_ends_the_one_before() -> None:
-    held = _passed(Journal(), (alert(starts=-2), 0))
-    held = _passed(replace(held, owed=()), (alert(starts=3), 4))
-    assert _states(held) == [("resolved", -2), ("firing", 3)]
-    assert [(e.ends_at) for e in held.episodes] == [at(3) - JUST, None]
-    assert len(held.owed) == 4
-
-
-def test_a_late_end_does_not_end_a_newer_firing() -> None:
-    held = _passed(Journal(), (alert(starts=-2), 0), (alert(starts=-9, ends=-5), 1))
-    assert _states(held) == [("firing", -2)]
-
-
-# --- refusals without a target
-
-
-def test_a_refusal_without_a_target_is_told_once_for_a_name_and_a_reason() -> None:
-    why = Refused(
-        reason=Reason.TARGET_NOT_FOUND, namespace="shop", deployment="chekout", detail="d"
-    )
-    held = refuse(Journal(), alert(labels={"severity": "info"}), why, T0, routes)
-    (notice,) = held.notices
-    assert (notice.namespace, notice.deployment, notice.detail) == ("shop", "chekout", "d")
-    assert (notice.state, notice.severity) == ("refused", Severity.WARNING)
-    assert _owed(held) == {(notice.subject, "slack")}
-    assert [e.reason for e in held.episodes] == [Reason.TARGET_NOT_FOUND]
-    assert refuse(held, alert(), why, at(1), routes) == held
-    assert refuse(held, alert(fingerprint=B), why, at(1), routes) == held
-    other = refuse(held, alert(), replace(why, deployment="cart"), at(1), routes)
-    assert len(other.notices) == 2
-    assert len(refuse(held, alert(name="Latency"), why, at(1), routes).notices) == 2
-
-
-def test_a_refusal_that_the_table_does_not_tell_is_not_told() -> None:
-    why = Refused(reason=Reason.WATCHDOG)
-    assert refuse(Journal(), alert(), why, T0, routes) == Journal()
 
 
 # --- words

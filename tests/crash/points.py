@@ -4,6 +4,7 @@ Seen from outside: by what the API server commits, and by what Slack and PagerDu
 """
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -25,6 +26,8 @@ US = "rollback-receiver"
 UNDER_WAY = ("following", "verifying")
 SINKS = ("prod-alerts", "pagerduty")
 NEWS, OUTCOME = "the news", "the outcome"
+# The news once more, from who stands in for a pager.
+INSTEAD = "it instead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,8 @@ class Points:
     def _slack(self, told: Any, accept: Callable[[], None]) -> None:
         channel, message = told
         under_way = any(word in message["text"] for word in ("ROLLING BACK", "ROLLED BACK"))
-        self._tell(channel, NEWS if under_way else OUTCOME, accept)
+        said = NEWS if under_way else OUTCOME
+        self._tell(channel, INSTEAD if "pagerduty" in json.dumps(message) else said, accept)
 
     def _page(self, event: Any, accept: Callable[[], None]) -> None:
         self._tell("pagerduty", NEWS if event["event_action"] == "trigger" else OUTCOME, accept)
@@ -193,11 +197,18 @@ def _of_journal(before: Obj | None, after: Obj) -> str:
     for told in new.told:
         if told not in old.told:
             said = NEWS if told.state in UNDER_WAY else OUTCOME
+            if any(o.instead_of and o.sink == told.sink for o in old.owed):
+                said = INSTEAD
             return f"the tick of {said} to {told.sink}"
     if new.claim != old.claim:
         return f"the claim is {'taken' if new.claim else 'given up'}"
     if new.episodes != old.episodes:
         return "the journal says resolved"
+    for owed in new.owed:
+        if owed.instead_of and not any(o.instead_of for o in old.owed):
+            return f"the journal owes {owed.sink} it instead"
+        if owed.attempts > max((o.attempts for o in old.owed if o.sink == owed.sink), default=0):
+            return f"the journal notes a failure of {owed.sink}"
     return "another change of the journal"
 
 

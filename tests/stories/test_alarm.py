@@ -7,7 +7,7 @@ from typing import Any
 
 from receiver import app
 from receiver.sandbox import Fault
-from tests.stage import NAME, NAMESPACE, Stage, firing, stage, webhook
+from tests.stage import NAME, NAMESPACE, UNHURRIED, Stage, firing, stage, webhook
 from tests.virtual import LoopClock, virtual
 
 
@@ -136,7 +136,7 @@ def _of_watchdog(on: Stage) -> list[str]:
 async def test_a_monitoring_that_falls_silent_is_paged_once_and_resolved_when_heard(
     tmp_path: Path,
 ) -> None:
-    async with stage(tmp_path) as on, on.replica(1) as one, on.replica(2):
+    async with stage(tmp_path, timing=UNHURRIED) as on, on.replica(1) as one, on.replica(2):
         for _ in range(5):
             await _watchdog(on, one)
             await asyncio.sleep(60)
@@ -153,14 +153,14 @@ async def test_a_monitoring_that_falls_silent_is_paged_once_and_resolved_when_he
 
 @virtual
 async def test_who_never_heard_a_watchdog_waits_for_none(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica():
+    async with stage(tmp_path, timing=UNHURRIED) as on, on.replica():
         await asyncio.sleep(3600)
         assert on.people.pages == []
 
 
 @virtual
 async def test_a_restarted_replica_does_not_take_back_what_it_cannot_know(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on:
+    async with stage(tmp_path, timing=UNHURRIED) as on:
         async with on.replica(1) as one:
             await _watchdog(on, one)
             await asyncio.sleep(600)
@@ -178,7 +178,7 @@ async def test_a_watchdog_that_another_peer_of_the_alertmanager_sends_is_not_sil
     tmp_path: Path,
 ) -> None:
     """One of an HA pair sends; which one changes when it is restarted."""
-    async with stage(tmp_path) as on, on.replica() as one:
+    async with stage(tmp_path, timing=UNHURRIED) as on, on.replica() as one:
         for peer in (0, 1, 0):
             for _ in range(10):
                 await _watchdog(on, one, via=f"http://alertmanager-{peer}:9093")
@@ -187,19 +187,20 @@ async def test_a_watchdog_that_another_peer_of_the_alertmanager_sends_is_not_sil
         await asyncio.sleep(600)
         (page,) = on.people.pages
         detail = page["payload"]["custom_details"]["detail"]
-        assert "http://alertmanager-0:9093, http://alertmanager-1:9093" in detail
+        assert "alertmanager-0:9093" in detail
+        assert "alertmanager-1:9093" in detail
 
 
 @virtual
 async def test_each_watchdog_falls_silent_on_its_own(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica(1) as one, on.replica(2) as two:
+    async with stage(tmp_path, timing=UNHURRIED) as on, on.replica(1) as one, on.replica(2) as two:
         await _watchdog(on, two, of="b", via="http://of-b:9093")
         for _ in range(10):
             await _watchdog(on, one, of="a", via="http://of-a:9093")
             await asyncio.sleep(60)
         (page,) = on.people.pages
-        assert "http://of-b:9093" in page["payload"]["custom_details"]["detail"]
-        assert "http://of-a:9093" not in page["payload"]["custom_details"]["detail"]
+        assert "of-b:9093" in page["payload"]["custom_details"]["detail"]
+        assert "of-a:9093" not in page["payload"]["custom_details"]["detail"]
         await _watchdog(on, one, of="b", via="http://of-b:9093")
         await asyncio.sleep(20)
         assert _of_watchdog(on) == ["trigger", "resolve"]
@@ -210,7 +211,7 @@ async def test_each_watchdog_falls_silent_on_its_own(tmp_path: Path) -> None:
 async def test_a_watchdog_that_was_heard_before_every_replica_was_new_is_missed(
     tmp_path: Path,
 ) -> None:
-    async with stage(tmp_path) as on:
+    async with stage(tmp_path, timing=UNHURRIED) as on:
         async with on.replica(1) as one:
             await _watchdog(on, one)
             await asyncio.sleep(5)
@@ -225,7 +226,7 @@ async def test_a_watchdog_that_was_heard_before_every_replica_was_new_is_missed(
 async def test_a_watchdog_that_was_not_heard_for_a_week_is_expected_no_more(
     tmp_path: Path,
 ) -> None:
-    async with stage(tmp_path) as on:
+    async with stage(tmp_path, timing=UNHURRIED) as on:
         async with on.replica(1) as one:
             await _watchdog(on, one)
             await asyncio.sleep(5)

@@ -14,7 +14,7 @@ import pytest
 from receiver import app
 from receiver import journal as jn
 from receiver.sandbox import Fault
-from tests.stage import NAME, NAMESPACE, OPTED_IN, Stage, firing, road, stage, webhook
+from tests.stage import NAME, NAMESPACE, OPTED_IN, PATIENT, Stage, firing, road, stage, webhook
 from tests.virtual import virtual
 
 # Seconds that the API server is ill, and between two deliveries of Alertmanager.
@@ -299,7 +299,7 @@ CAUSELESS: dict[str, Any] = {
 async def test_an_admission_webhook_that_denies_us_is_told_and_not_besieged(
     tmp_path: Path, status: int
 ) -> None:
-    async with stage(tmp_path) as on, on.replica() as replica:
+    async with stage(tmp_path, timing=PATIENT) as on, on.replica() as replica:
         await on.release("v1", "v2", "v3", wait=5)
         denial = Fault(
             match=CALLS["patch"],

@@ -11,7 +11,7 @@ from receiver import demo
 from receiver.controller.setup import Ref
 from receiver.journal import name_of
 from receiver.sandbox import Fault
-from tests.stage import NAME, NAMESPACE, Stage, stage
+from tests.stage import NAME, NAMESPACE, UNHURRIED, Stage, stage
 from tests.virtual import LoopClock, virtual
 
 DAY = 24 * 3600.0
@@ -21,7 +21,7 @@ JOURNAL = name_of(NAMESPACE, NAME)
 @asynccontextmanager
 async def _rolled_back(tmp_path: Path) -> AsyncIterator[Stage]:
     """Yield a stage on which a rollback was made, and all is over."""
-    async with stage(tmp_path) as on:
+    async with stage(tmp_path, timing=UNHURRIED) as on:
         async with on.replica(1) as replica:
             await on.release("v1", "v2")
             began = on.clock.now()

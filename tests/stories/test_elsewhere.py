@@ -10,9 +10,9 @@ import pytest
 
 from receiver import app, demo
 from receiver import journal as jn
-from receiver.controller.setup import SWITCH, Timing
+from receiver.controller.setup import SWITCH
 from receiver.sandbox import Fault
-from tests.stage import NAME, NAMESPACE, UNLIMITED, Stage, crash, firing, stage, webhook
+from tests.stage import NAME, NAMESPACE, PATIENT, UNLIMITED, Stage, crash, firing, stage, webhook
 from tests.virtual import LoopClock, virtual
 
 JOURNAL = jn.name_of(NAMESPACE, NAME)
@@ -27,12 +27,6 @@ def _name_of(on: Stage, tag: str) -> str:
     found = on.sandbox.list("ReplicaSet", NAMESPACE)
     name: str = next(o["metadata"]["name"] for o in found if f"'app:{tag}'" in str(o["spec"]))
     return name
-
-
-def _unhurried(on: Stage) -> Stage:
-    """Let the replicas beat seldom: hours are long."""
-    on.timing = Timing(beat=30, lasts=120, forget=600, rights=3600)
-    return on
 
 
 async def _rolled_back(on: Stage, replica: app.Replica) -> None:
@@ -54,7 +48,7 @@ async def _rolled_back(on: Stage, replica: app.Replica) -> None:
 async def test_a_bad_revision_that_ci_brings_back_hours_later_is_told_and_left(
     tmp_path: Path,
 ) -> None:
-    async with stage(tmp_path) as on, _unhurried(on).replica() as replica:
+    async with stage(tmp_path, timing=PATIENT) as on, on.replica() as replica:
         await _rolled_back(on, replica)
         await asyncio.sleep(4 * 3600)
         await on.release("v3")

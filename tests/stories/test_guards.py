@@ -14,7 +14,7 @@ from receiver.controller.guards import KEY, LEDGER
 from receiver.controller.setup import SWITCH
 from receiver.demo import STATE
 from receiver.sandbox import ApiError
-from tests.stage import NAME, NAMESPACE, OPTED_IN, Stage, crash, firing, stage, webhook
+from tests.stage import NAME, NAMESPACE, OPTED_IN, PATIENT, Stage, crash, firing, stage, webhook
 from tests.virtual import virtual
 
 Change = Callable[[Stage, app.Replica], Awaitable[Any]]
@@ -212,7 +212,7 @@ async def test_in_a_freeze_window_nothing_is_rolled_back_and_after_it_the_next_a
 ) -> None:
     # The stage begins on Monday 2026-11-23 at 01:00 UTC.
     window = [{"start": "00:00", "end": "02:00", "days": ["mon"], "why": "the night of the audit"}]
-    async with stage(tmp_path) as on, on.replica(freeze=window) as replica:
+    async with stage(tmp_path, timing=PATIENT) as on, on.replica(freeze=window) as replica:
         await on.release("v1", "v2")
         began = on.clock.now()
         assert await on.fires(replica, began) == "frozen"
@@ -263,7 +263,7 @@ async def _round(on: Stage, replica: app.Replica, number: int) -> str:
 
 @virtual
 async def test_one_deployment_is_rolled_back_once_an_hour(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica(cooldown="30s") as replica:
+    async with stage(tmp_path, timing=PATIENT) as on, on.replica(cooldown="30s") as replica:
         await on.release("v1")
         assert await _round(on, replica, 2) == "rolled_back"
         assert await _round(on, replica, 3) == "budget_spent"
@@ -367,7 +367,7 @@ async def _outage(on: Stage, replicas: list[app.Replica], names: list[str]) -> d
 async def test_when_redis_dies_no_release_is_blamed(tmp_path: Path) -> None:
     """12 targets alert within 20 s, recover, their alerts kept firing, the breaker closes."""
     async with (
-        stage(tmp_path) as on,
+        stage(tmp_path, timing=PATIENT) as on,
         on.replica(1, settle="30s") as one,
         on.replica(2, settle="30s") as two,
     ):
@@ -448,7 +448,7 @@ async def test_a_dry_run_counts_nobody(tmp_path: Path) -> None:
 
 @virtual
 async def test_an_alert_that_repeats_begins_once(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica(mode="shadow") as replica:
+    async with stage(tmp_path, timing=PATIENT) as on, on.replica(mode="shadow") as replica:
         names = [f"app-{number}" for number in range(7)]
         for name in names:
             await on.release("v1", "v2", name=name, wait=2)

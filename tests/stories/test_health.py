@@ -9,7 +9,7 @@ import pytest
 
 from receiver import app
 from receiver.sandbox import Fault
-from tests.stage import Stage, firing, resolved, stage, webhook
+from tests.stage import UNHURRIED, Stage, firing, resolved, stage, webhook
 from tests.virtual import virtual
 
 
@@ -23,7 +23,8 @@ async def test_health_has_the_shape_of_the_plan(tmp_path: Path) -> None:
     async with stage(tmp_path) as on, on.replica() as replica:
         await asyncio.sleep(5)
         status, body = await _get(on, replica, "/health")
-        assert (status, set(body)) == (200, {"status", "version", "timestamp", "dependencies"})
+        shape = {"status", "version", "timestamp", "dependencies"}
+        assert (status, set(body)) == (200, shape | {"sinks"})
         assert body["status"] == "healthy"
         assert body["dependencies"]["kubernetes"] == "connected"
         assert body["dependencies"]["alertmanager"] == "not_heard_yet"
@@ -120,7 +121,7 @@ async def test_a_watchdog_posted_to_one_replica_is_heard_by_the_other(tmp_path: 
 
 @virtual
 async def test_without_a_watchdog_silence_is_no_fault(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica() as replica:
+    async with stage(tmp_path, timing=UNHURRIED) as on, on.replica() as replica:
         await on.fires(replica)
         await asyncio.sleep(3600)
         assert await _alertmanager(on, replica) == ("healthy", "connected")

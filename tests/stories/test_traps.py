@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from receiver.sandbox import Fault, Sandbox
-from tests.stage import NAME, NAMESPACE, crash, firing, stage, webhook
+from tests.stage import NAME, NAMESPACE, PATIENT, crash, firing, stage, webhook
 from tests.virtual import virtual
 
 
@@ -125,7 +125,7 @@ async def test_a_pruned_history_has_nowhere_to_go(tmp_path: Path) -> None:
 
 @virtual
 async def test_a_restart_is_no_new_release(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica(window="10m") as replica:
+    async with stage(tmp_path, timing=PATIENT) as on, on.replica(window="10m") as replica:
         await on.release("v1", "v2")
         await asyncio.sleep(3600)
         on.sandbox.rollout_restart(NAMESPACE, NAME)
@@ -240,7 +240,7 @@ async def test_trouble_that_began_before_the_release_is_not_blamed_on_it(tmp_pat
 
 @virtual
 async def test_trouble_older_than_the_release_that_does_not_end_is_told(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica() as replica:
+    async with stage(tmp_path, timing=PATIENT) as on, on.replica() as replica:
         await on.release("v1", "v2")
         since = on.clock.now()
         assert await on.fires(replica, since, for_="5m") == "predates_release"

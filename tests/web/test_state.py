@@ -20,7 +20,8 @@ async def test_health_has_the_shape_of_the_plan_and_is_200_while_the_process_wor
 ) -> None:
     async with world(tmp_path) as here:
         words = {"kubernetes": "connected", "slack": "unreachable"}
-        here.service.status = Health(status=status, dependencies=words)
+        sinks = {"prod-alerts": "unreachable; 2 given up"}
+        here.service.status = Health(status=status, dependencies=words, sinks=sinks)
         reply = await here.ask("GET", "/health")
         assert reply.status == 200
         assert reply.headers["Content-Type"].startswith("application/json")
@@ -29,6 +30,7 @@ async def test_health_has_the_shape_of_the_plan_and_is_200_while_the_process_wor
             "version": __version__,
             "timestamp": "2026-11-23T01:00:00Z",
             "dependencies": words,
+            "sinks": sinks,
         }
 
 
@@ -68,7 +70,7 @@ async def test_paths_that_nobody_foresaw_make_no_series(tmp_path: Path) -> None:
 @virtual
 async def test_the_page_lists_every_route_and_runs_nothing(tmp_path: Path) -> None:
     async with world(tmp_path) as here:
-        here.service.status = Health(status=EVIL, dependencies={EVIL: EVIL})
+        here.service.status = Health(status=EVIL, dependencies={EVIL: EVIL}, sinks={EVIL: EVIL})
         here.service.ready = Readiness(ready=False, checks={EVIL: EVIL})
         reply = await here.ask("GET", "/")
         assert reply.status == 200

@@ -1,0 +1,100 @@
+"""Alerts that ask for no rollback, as people hear of them: once, and in a storm as one."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver import app
+from receiver import journal as jn
+from receiver.controller.memory import KEY
+from tests.stage import NAMESPACE, Stage, firing, resolved, stage, webhook
+from tests.stories.unruly import PAGER, Unruly, unruly
+from tests.virtual import virtual
+
+MANY = 300
+
+
+def _labels(number: int, severity: str) -> dict[str, str]:
+    names = {"alertname": f"Rule{number % 3}", "instance": str(number)}
+    return names | {"rollback": "", "severity": severity, "deployment": ""}
+
+
+async def _posts(on: Stage, replica: app.Replica, *alerts: dict[str, Any]) -> None:
+    status, answer = await on.post(replica, webhook(*alerts))
+    assert status == 200, answer
+
+
+def _said(people: Unruly, sink: str) -> list[str]:
+    return [str(arrival.body) for arrival in people.wire if arrival.sink == sink]
+
+
+@virtual
+async def test_a_storm_is_one_message_and_one_more_when_it_is_over(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, unruly(on) as people:
+        began = on.clock.now()
+        storm = [firing(began, **_labels(n, "warning")) for n in range(MANY)]
+        async with on.replica(1) as one, on.replica(2) as two:
+            # Both of an HA pair send it, and the group once more.
+            await asyncio.gather(_posts(on, one, *storm), _posts(on, two, *storm))
+            await asyncio.sleep(30)
+            await _posts(on, one, *storm)
+            await asyncio.sleep(100)
+            (message,) = _said(people, "engineering")
+            assert f"{MANY} ALERTS" in message
+            assert all(f"`Rule{n}` {MANY // 3}" in message for n in range(3))
+            assert re.search(r"and \d+ more", message)
+        async with on.replica(3) as three:
+            await _posts(on, three, *storm)
+            await asyncio.sleep(100)
+            assert len(_said(people, "engineering")) == 1
+            over = [resolved(began, on.clock.now(), **_labels(n, "warning")) for n in range(MANY)]
+            await _posts(on, three, *over[1:])
+            await asyncio.sleep(60)
+            assert len(_said(people, "engineering")) == 1
+            await _posts(on, three, over[0])
+            await asyncio.sleep(60)
+        assert len(_said(people, "engineering")) == 2
+        assert "RESOLVED" in _said(people, "engineering")[1]
+        assert _said(people, PAGER) == []
+
+
+@pytest.mark.parametrize("severity", ["critical", "warning"])
+@virtual
+async def test_one_alert_is_told_once_and_closed_where_it_was_opened(
+    tmp_path: Path, severity: str
+) -> None:
+    async with stage(tmp_path) as on, unruly(on) as people, on.replica(1) as replica:
+        began = on.clock.now()
+        for _ in range(3):
+            await _posts(on, replica, firing(began, **_labels(0, severity)))
+            await asyncio.sleep(20)
+        await _posts(on, replica, resolved(began, on.clock.now(), **_labels(0, severity)))
+        await asyncio.sleep(20)
+        paged = [arrival.said for arrival in people.wire if arrival.sink == PAGER]
+        assert paged == (["trigger", "resolve"] if severity == "critical" else [])
+        chat = "prod-alerts" if severity == "critical" else "engineering"
+        assert [s.split("'text': '")[1].split(" ·")[0] for s in _said(people, chat)] == [
+            "🔔 ALERT",
+            "✅ RESOLVED",
+        ]
+
+
+@virtual
+async def test_ten_thousand_in_one_body_are_answered_and_kept_within_bounds(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as on, unruly(on) as people, on.replica(1) as replica:
+        began = on.clock.now()
+        storm = [firing(began, **_labels(n, "info")) for n in range(10_000)]
+        await _posts(on, replica, *storm)
+        await asyncio.sleep(30)
+        found = on.sandbox.get("ConfigMap", on.state_namespace, jn.OWN)
+        assert found is not None
+        assert len(found["data"][KEY].encode()) < jn.BYTES_KEPT
+        (message,) = _said(people, "info")
+        assert NAMESPACE in message
+        assert "10000 ALERTS" in message
+        assert re.search(r"and 99\d\d more", message)
