@@ -30,14 +30,20 @@ SEEN = "on a real kube-apiserver"
 # One worker runs all that needs the control plane, so that there is one. (xdist's own grouping by
 # marks does not know the node ids of this pytest; `plane` fails if these are not all.)
 ON_THE_PLANE = re.compile(
-    r"^tests/(controlplane/|e2e/test_(real_kubernetes|crashes)\.py)|[\[-]kubernetes[\]-]"
+    r"^tests/(controlplane/|docs/test_cluster|e2e/test_(real_kubernetes|crashes)\.py)|[\[-]kubernetes[\]-]"
 )
+
+
+# The same for all that looks at the image, which is built once.
+ON_THE_IMAGE = "tests/image/test_image.py"
 
 
 class OnePlane(LoadScopeScheduling):  # type: ignore[misc] # the same
     """Hands out the tests one by one, but those of the control plane to one worker."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith(ON_THE_IMAGE):
+            return "image"
         return "control-plane" if ON_THE_PLANE.search(nodeid) else nodeid
 
 

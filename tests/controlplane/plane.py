@@ -29,11 +29,13 @@ CONTROLLERS = (
     "replicaset-controller",
     "garbage-collector-controller",
     "namespace-controller",
+    "validatingadmissionpolicy-status-controller",
 )
 # Seconds.
 READY_WITHIN, STOP_WITHIN = 60.0, 5.0
 
-# Every write of what the service writes, with its body: a count that is not our own.
+# Every write of what the service writes, with its body: a count that is not our own. Beside it, who
+# has made which call.
 AUDITED = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -43,6 +45,20 @@ AUDITED = {
             "level": "Request",
             "verbs": ["create", "update", "patch", "delete"],
             "resources": [{"group": "apps"}, {"group": "", "resources": ["configmaps"]}],
+        },
+        {
+            "level": "Metadata",
+            "userGroups": ["system:serviceaccounts"],
+            "resources": [
+                {"group": group}
+                for group in (
+                    "",
+                    "apps",
+                    "authentication.k8s.io",
+                    "authorization.k8s.io",
+                    "events.k8s.io",
+                )
+            ],
         },
         {"level": "None"},
     ],
@@ -226,9 +242,16 @@ class ControlPlane:
 
         `since` is a size that the log has had: what was there by then is left out.
         """
+        return self._records(since, b'"level":"Request"')
+
+    def called(self, username: str, since: int = 0) -> list[dict[str, Any]]:
+        """Return a record for each call of a ServiceAccount, reads included."""
+        return self._records(since, json.dumps(username).encode())
+
+    def _records(self, since: int, text: bytes) -> list[dict[str, Any]]:
         with self.audit_log.open("rb") as log:
             log.seek(since)
-            return [json.loads(line) for line in log if line.endswith(b"}\n")]
+            return [json.loads(line) for line in log if text in line and line.endswith(b"}\n")]
 
     def audit_size(self) -> int:
         """Return the size of what the API server has written down, in bytes."""

@@ -14,13 +14,12 @@ from receiver.controller.setup import SWITCH, Timing
 from receiver.demo.people import People
 from tests.controlplane.plane import Connection
 from tests.controlplane.world import RBAC, RealWorld, real_world
-from tests.k8s.shipped import documents
+from tests.k8s.shipped import REVIEWS, STATE, TARGET, documents
 from tests.kube.http import Obj, image_of
 from tests.stage import NAME, OPTED_IN, Front
 
 ACCOUNT = "rollback-receiver"
 TEMPLATE = "/spec/template"
-GROUP = "rbac.authorization.k8s.io"
 
 
 def shipped_roles(
@@ -31,10 +30,8 @@ def shipped_roles(
     What holds for the whole cluster gets the name of the namespace, so that tests do not meet.
     """
     found: list[Obj] = []
-    for file, where in (("target-role.yaml", namespace), ("receiver.yaml", state_namespace)):
+    for file, where in ((TARGET, namespace), (STATE, state_namespace), (REVIEWS, "")):
         for obj in documents(file):
-            if not obj.get("apiVersion", "").startswith(GROUP):
-                continue
             meta: Obj = obj["metadata"]
             if obj["kind"].startswith("Cluster"):
                 meta["name"] = f"{namespace}-{meta['name']}"

@@ -11,10 +11,10 @@ from receiver.errors import Forbidden
 from receiver.kube import KubernetesCluster, connect
 from receiver.kube.rights import WHOLE_CLUSTER
 from tests.controlplane.world import RealWorld, on_kubernetes
-from tests.k8s.shipped import shipped
+from tests.k8s.shipped import REVIEWS, shipped
 
 US = "rollback-receiver"
-RULES = shipped("receiver.yaml", "ClusterRole", "rollback-receiver-auth")["rules"]
+RULES = shipped(REVIEWS, "ClusterRole", "rollback-receiver-auth")["rules"]
 PATCH = [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["patch"]}]
 
 

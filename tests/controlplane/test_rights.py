@@ -13,8 +13,7 @@ from receiver.errors import Forbidden
 from receiver.kube import KubernetesCluster
 from tests.controlplane.plane import Connection
 from tests.controlplane.scene import ACCOUNT, Scene, scene, shipped_rights
-from tests.controlplane.world import REAL, real_world
-from tests.k8s.shipped import K8S
+from tests.controlplane.world import REAL
 from tests.kube.wishes import annotate
 from tests.stage import NAME
 
@@ -110,10 +109,3 @@ async def test_with_the_shipped_roles_a_replica_is_ready(
     async with scene(tmp_path, kubernetes) as on, on.replica() as replica:
         assert (await on.ready(replica))["checks"]["rights"] == "ok"
         await asyncio.sleep(0)
-
-
-async def test_the_shipped_manifests_are_taken_as_they_are(kubernetes: Connection) -> None:
-    async with real_world(kubernetes) as world:
-        for file in ("receiver.yaml", "target-role.yaml"):
-            said = await world.kubectl("apply", "--dry-run=server", "-f", str(K8S / file))
-            assert "error" not in said.lower(), said

@@ -6,6 +6,8 @@ from typing import Any
 import yaml
 
 K8S = Path(__file__).parents[2] / "k8s"
+STATE, TARGET = "base/state-role.yaml", "target/role.yaml"
+REVIEWS = "components/reviews/cluster-role.yaml"
 
 
 def documents(name: str) -> list[dict[str, Any]]:
