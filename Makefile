@@ -14,6 +14,7 @@ PYTHON ?=
 PYTEST_ARGS ?=
 HOLD ?=
 UPGRADE ?=
+REQUIRED ?=
 UV_VERSION := 0.13.9
 
 BIN := .venv/bin
@@ -48,6 +49,10 @@ setup: .venv/.dev ## Make .venv with everything, from the locks (instant the sec
 packages: # Prometheus and Alertmanager, where apt-get can bring them
 	@.ci/packages
 
+.PHONY: packages-of-tests
+packages-of-tests: # and what the documented commands use
+	@.ci/packages tests
+
 .PHONY: control-plane
 control-plane: setup ## Build the Kubernetes API server that the tests run on (once, some minutes)
 	@.ci/control-plane
@@ -57,7 +62,7 @@ demo: .venv/.runtime packages ## See it work, start to end, on this machine (HOL
 	@$(BIN)/rollback-receiver demo $(if $(HOLD),--hold)
 
 .PHONY: test
-test: setup packages control-plane lint ## All checks and all tests; the first time builds Kubernetes
+test: setup packages-of-tests control-plane actionlint lint ## All checks and all tests; the first time builds Kubernetes
 	@echo "The demo"
 	$(BIN)/rollback-receiver demo
 	echo "The tests"
@@ -66,8 +71,8 @@ test: setup packages control-plane lint ## All checks and all tests; the first t
 
 .PHONY: test-fast
 test-fast: setup ## The tests that start no process, in parallel
-	@echo "Left out: the real API server, Prometheus and Alertmanager (make test has them)"
-	$(BIN)/pytest -n auto -m "not e2e and not controlplane" $(PYTEST_ARGS)
+	@echo "Left out: the real API server, Prometheus, Alertmanager and the image (make test has them)"
+	$(BIN)/pytest -n auto -m "not e2e and not controlplane and not image" $(PYTEST_ARGS)
 
 .PHONY: bench-scale
 bench-scale: setup control-plane ## How long 200 rollbacks at once take among 1,000 Deployments
@@ -77,6 +82,10 @@ bench-scale: setup control-plane ## How long 200 rollbacks at once take among 1,
 bench-storm: setup ## What ten thousand alerts, and ten thousand deliveries at once, do to it
 	@STORM=full $(BIN)/pytest -q -s tests/e2e/test_storm.py
 
+.PHONY: dashboards
+dashboards: setup ## Write the Grafana dashboards anew (k8s/dashboards)
+	@$(BIN)/python -m k8s.dashboards
+
 .PHONY: lint
 lint: setup ## Style, types, and who may import whom
 	@echo "ruff check, ruff format, mypy, lint-imports"
@@ -85,10 +94,33 @@ lint: setup ## Style, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: actionlint
+actionlint: # The reader of the GitHub workflows (once, half a minute)
+	@.ci/actionlint
+
+.PHONY: builder
+builder: # buildah, where apt-get can bring it
+	@.ci/builder
+
+.PHONY: image
+image: setup builder ## Build the image on a base made here, run it, and judge it
+	@$(BIN)/pytest -n0 -s tests/image $(PYTEST_ARGS)
+
+SBOM ?= dist/rollback-receiver.cdx.json
+.PHONY: sbom
+sbom: setup ## Write what the image holds, as CycloneDX (SBOM=where)
+	@mkdir -p $(dir $(SBOM))
+	PYTHONWARNINGS=ignore $(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --output-file $(SBOM)
+
+.PHONY: audit
+audit: setup ## Ask for known vulnerabilities of what the image holds (REQUIRED=1 where it must be answered)
+	@$(BIN)/python .ci/audit $(if $(REQUIRED),--required)
+
 .PHONY: coverage
 coverage: setup ## What the fast tests reach
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not e2e and not controlplane" $(PYTEST_ARGS)
+	$(BIN)/coverage run -m pytest -m "not e2e and not controlplane and not image" $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
