@@ -13,7 +13,7 @@ from receiver.controller.memory import Memory
 from receiver.controller.reconcile import Reconciler
 from receiver.controller.setup import OWN, Ref, Setup
 from receiver.controller.tell import Teller
-from receiver.errors import Broken, TryAgain
+from receiver.errors import Broken, StateUnreadable, TryAgain
 from receiver.journal import Journal
 
 SHORTEST = 0.01
@@ -84,7 +84,14 @@ class Work:
         """Tell of the breaker, whoever opened or closed it, and know how many targets there are."""
         setup = self._setup
         await self.guards.count()
-        ledger, silences = await self.guards.read(), self.claims.heartbeats.silences()
+        try:
+            ledger = await self.guards.read()
+        except StateUnreadable as error:
+            # It refuses every rollback, and people should not learn that from the first refusal.
+            self.alarm.stuck("ledger", "the ledger", str(error))
+            raise
+        self.alarm.settled("ledger")
+        silences = self.claims.heartbeats.silences()
         is_open = ledger.is_open(setup.clock.now(), setup.policy.breaker)
         setup.metrics.breaker_open.set(is_open)
         silent = frozenset((s.watchdog, s.silent) for s in silences)

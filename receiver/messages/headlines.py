@@ -98,7 +98,7 @@ HEADLINES: Mapping[str, Headline] = MappingProxyType(
         FAILING: Headline(
             "🚨",
             "ROLLBACK RECEIVER IS FAILING",
-            "Alerts arrive, but nothing can be decided or written down.",
+            "No rollback can be decided on or written down.",
             "Watch the releases by hand until this is mended.",
         ),
         WORKS_AGAIN: Headline(

@@ -5,7 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from receiver import app
+from receiver import app, demo
+from receiver.controller.guards import KEY, LEDGER
 from receiver.sandbox import Fault
 from tests.stage import NAME, NAMESPACE, UNHURRIED, Stage, firing, stage, webhook
 from tests.virtual import LoopClock, virtual
@@ -111,6 +112,23 @@ async def test_a_short_outage_calls_nobody(tmp_path: Path) -> None:
         assert await on.fires(replica, began) == "rolled_back"
         await asyncio.sleep(120)
         assert _alarms(on) == []
+
+
+@virtual
+async def test_a_ledger_that_cannot_be_read_is_paged_before_any_alert_asks_for_it(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on, on.replica():
+        meta = {"name": LEDGER, "namespace": demo.STATE}
+        on.sandbox.create("ConfigMap", {"metadata": meta, "data": {KEY: "{"}})
+        await asyncio.sleep(50)
+        assert on.people.pages == []
+        await asyncio.sleep(30)
+        (page,) = _alarms(on)
+        assert "the ledger is damaged" in str(page)
+        on.sandbox.delete("ConfigMap", demo.STATE, LEDGER)
+        await asyncio.sleep(20)
+        assert [page["event_action"] for page in _alarms(on)] == ["trigger", "resolve"]
 
 
 # --- the Watchdog
