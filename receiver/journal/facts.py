@@ -81,7 +81,6 @@ class Incident:
     opened_at: AwareDatetime
     phase_at: AwareDatetime
     severity: Severity = Severity.CRITICAL
-    shadow: bool = False
     actor: str = ""
     why: str = ""
     forced: bool = False

@@ -94,7 +94,7 @@ class Journal:
 
         An open one; else one that left it, whatever was refused since; else the newest.
         """
-        found = [i for i in self.incidents if (i.uid, i.bad.code) == (uid, code) and not i.shadow]
+        found = [i for i in self.incidents if (i.uid, i.bad.code) == (uid, code)]
         return max(reversed(found), key=lambda i: (i.open, i.left), default=None)
 
     def episodes_of(self, uid: str, code: str) -> tuple[Episode, ...]:

@@ -219,7 +219,6 @@ _OPEN = incident("v3", id_="c")
         pytest.param((), None, id="none"),
         pytest.param((incident("v2"),), None, id="another code"),
         pytest.param((replace(_OPEN, uid="another"),), None, id="another Deployment"),
-        pytest.param((replace(_OPEN, shadow=True),), None, id="shadow"),
         pytest.param((_REFUSED, replace(_REFUSED, id="d")), "d", id="the newest"),
         pytest.param((_LEFT, _REFUSED), "a", id="left before refused"),
         pytest.param((_LEFT, replace(_LEFT, id="d"), _REFUSED), "d", id="left last"),
