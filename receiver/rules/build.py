@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from receiver import alerts as al
+from receiver import promql as pq
 from receiver.rules.conditions import Condition, Conditions, Metric, camel, labels
 
 Rule: TypeAlias = dict[str, Any]
@@ -200,24 +201,41 @@ def _no_data(all_: Conditions) -> list[Rule]:
     """Return an alert for each metric without which a condition can never fire.
 
     It is the traffic where that is known: without requests there is no share of bad ones, which is
-    no fault.
+    no fault. What has series of its own, as a histogram has, is missed while there is traffic.
     """
     watched: dict[str, list[str]] = {}
+    beside: dict[str, list[str]] = {}
     for condition in all_.rollback_conditions:
         if condition.action == "rollback" and condition.metric:
             metric = all_.metric(condition.metric)
             needed = metric.traffic.metric if metric and metric.traffic else condition.metric
             watched.setdefault(needed, []).append(condition.alert)
-    return [_no_data_of(name, alerts, all_) for name, alerts in watched.items()]
+            if metric is not None and metric.traffic and _has_own_series(metric, all_):
+                beside.setdefault(metric.name, []).append(condition.alert)
+    return [_no_data_of(name, alerts, all_) for name, alerts in (beside | watched).items()]
+
+
+def _has_own_series(metric: Metric, all_: Conditions) -> bool:
+    """Return whether a metric reads series that its traffic does not read."""
+    needed = all_.metric(metric.traffic.metric) if metric.traffic is not None else None
+    return needed is not None and bool(_read(metric, all_) - _read(needed, all_) - {needed.series})
+
+
+def _read(metric: Metric, all_: Conditions) -> frozenset[str]:
+    nodes = pq.whole(pq.tree(metric.expr), all_.records())
+    return frozenset(node.name for node in nodes if isinstance(node, pq.Selector))
 
 
 def _no_data_of(name: str, alerts: list[str], all_: Conditions) -> Rule:
     metric = all_.metric(name)
     words, _, _ = _measure(name)
     alert = f"{camel(words.replace(' ', '_'))}DataAbsent"
+    expr = f"absent({metric.series if metric is not None else name})"
+    if metric is not None and (traffic := _traffic(metric, all_)):
+        expr = f"{expr}\nand on ()\n{traffic}"
     return {
         "alert": alert,
-        "expr": f"absent({metric.series if metric is not None else name})",
+        "expr": expr,
         "for": NO_DATA_FOR,
         "labels": {"rollback": "never", "severity": "warning"},
         "annotations": {

@@ -62,7 +62,8 @@ class Rule:
 class Route:
     """One route, with what it inherits; `continues`: younger siblings see its alerts, too.
 
-    `before`: the matchers of the elder routes that keep what fits them for themselves.
+    `before`: the matchers of the elder routes that keep what fits them for themselves; `below`:
+    those of the routes in it that lead elsewhere, for what a child has matched its parent has not.
     """
 
     place: Place
@@ -71,6 +72,7 @@ class Route:
     settings: Mapping[str, Any]
     continues: bool
     before: tuple[tuple[al.Matcher, ...], ...] = ()
+    below: tuple[tuple[al.Matcher, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,22 +257,31 @@ def _route(
 ) -> Iterator[Route]:
     own = {name: route[name] for name in route if name not in ("routes", "matchers")}
     settings = {name: inherited[name] for name in _INHERITED if name in inherited} | own
+    receiver = str(settings.get("receiver", ""))
+    children = [_mapping(each) for each in _list(route.get("routes"))]
     yield Route(
         place=place,
-        receiver=str(settings.get("receiver", "")),
+        receiver=receiver,
         matchers=_matchers(route),
         settings=settings,
         # The root takes what is left, and the operator lets its own go on.
         continues=route.get("continue") is True or place.path[-1] == "route",
         before=before,
+        below=tuple(_matchers(each) for each in children if not _leads(each, receiver, receiver)),
     )
     elder: tuple[tuple[al.Matcher, ...], ...] = ()
-    for at, each in enumerate(_list(route.get("routes"))):
-        below = _mapping(each)
+    for at, below in enumerate(children):
         here = place.below("routes", at)
         yield from _route(here, below, settings, before + elder)
         if below.get("continue") is not True:
             elder = (*elder, _matchers(below))
+
+
+def _leads(route: Mapping[str, Any], receiver: str, inherited: str) -> bool:
+    """Return whether a route, or one below it, leads to a receiver."""
+    own = str(route.get("receiver") or inherited)
+    below = (_mapping(each) for each in _list(route.get("routes")))
+    return own == receiver or any(_leads(each, receiver, own) for each in below)
 
 
 def _matchers(given: Mapping[str, Any], prefix: str = "") -> tuple[al.Matcher, ...]:

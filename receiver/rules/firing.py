@@ -3,6 +3,7 @@
 The traps behind them: Prometheus' rules/alerting.go and promql/engine.go.
 """
 
+import operator
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -82,9 +83,7 @@ def absence_untold(trigger: Trigger) -> Iterator[Said]:
 def nan_unguarded(trigger: Trigger) -> Iterator[Said]:
     """Find a division by what may be 0."""
     for node in _quotients(trigger):
-        divisor = node.right
-        filtered = isinstance(divisor, pq.Binary) and divisor.operator in (*pq.COMPARES, "and")
-        if not filtered:
+        if _maybe_zero(node.right, trigger.known.records):
             yield (
                 ("expr",),
                 (
@@ -93,6 +92,31 @@ def nan_unguarded(trigger: Trigger) -> Iterator[Said]:
                 ),
             )
             return
+
+
+_PASSES = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+
+
+def _maybe_zero(divisor: pq.Node, records: pq.Records) -> bool:
+    """Return whether nothing keeps 0 out of a divisor: no filter, here or in its record."""
+    if isinstance(divisor, pq.Selector) and divisor.name in records:
+        rest = {name: tree for name, tree in records.items() if name != divisor.name}
+        return _maybe_zero(records[divisor.name], rest)
+    if isinstance(divisor, pq.Call) and divisor.name == "clamp_min":
+        least = divisor.arguments[-1] if divisor.arguments else None
+        return not (isinstance(least, pq.Number) and least.value > 0)
+    if not isinstance(divisor, pq.Binary) or divisor.operator == "or":
+        return True
+    if divisor.filters and isinstance(divisor.right, pq.Number):
+        return bool(_PASSES[divisor.operator](0, divisor.right.value))
+    return not (divisor.filters or divisor.operator == "and")
 
 
 def numerator_missing(trigger: Trigger) -> Iterator[Said]:

@@ -20,6 +20,7 @@ LONGEST_REPEAT = timedelta(minutes=15)
 LONGEST_INTERVAL = timedelta(minutes=5)
 LONGEST_WAIT = timedelta(seconds=30)
 _ASKING = {"rollback": "auto", "severity": "critical"}
+_WHERE = ("cluster", "namespace", "deployment")
 _OF_ONE = frozenset({"pod", "exported_pod", "instance", "container", "replicaset"})
 
 
@@ -65,8 +66,10 @@ def no_route(routing: Routing) -> Iterator[Said]:
 def inhibited(routing: Routing) -> Iterator[Said]:
     """Find an inhibition that mutes alerts which ask for a rollback."""
     for place, matchers in routing.inhibits:
-        known = all(m.label in _ASKING for m in matchers)
-        if matchers and known and al.fits(matchers, _ASKING):
+        # Of what is somewhere, some ask for a rollback; of what has another label, nobody knows.
+        somewhere = all(m.label in (*_ASKING, *_WHERE) for m in matchers)
+        known = tuple(m for m in matchers if m.label in _ASKING)
+        if matchers and somewhere and al.fits(known, _ASKING):
             text = "mutes alerts that ask for a rollback: while its source fires, none comes"
             yield place.path[len(routing.place.path) :], text
 
@@ -141,16 +144,21 @@ def muted(route: Route) -> Iterator[Said]:
 
 
 def never_reached(route: Route) -> Iterator[Said]:
-    """Find a route before it that keeps the alerts."""
+    """Find a route before it that keeps the alerts, or one below it that takes them elsewhere."""
     mine = _ASKING | {m.label: m.value for m in route.matchers if m.operator == "="}
-    for matchers in route.before:
-        named = any(m.label == "alertname" for m in matchers)
-        known = tuple(m for m in matchers if m.label in mine)
-        if not named and al.fits(known, mine):
-            shown = ", ".join(f"{m.label}{m.operator}{m.value}" for m in matchers)[:80]
-            text = f"a route before it, {shown or 'without matchers'}, keeps what it fits"
-            yield (), f"{text}: such alerts never come here; move this one up"
-            return
+    kept = (
+        ("before", route.before, "move this one up"),
+        ("below", route.below, "move it out, behind this one, which then needs `continue: true`"),
+    )
+    for where, routes_, advice in kept:
+        for matchers in routes_:
+            named = any(m.label == "alertname" for m in matchers)
+            known = tuple(m for m in matchers if m.label in mine)
+            if not named and al.fits(known, mine):
+                shown = ", ".join(f"{m.label}{m.operator}{m.value}" for m in matchers)[:80]
+                text = f"a route {where} it, {shown or 'without matchers'}, keeps what it fits"
+                yield (), f"{text}: such alerts never come here; {advice}"
+                return
 
 
 # --- a webhook

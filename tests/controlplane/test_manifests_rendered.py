@@ -115,6 +115,7 @@ async def test_what_prometheus_selects_by_is_set_for_all_that_it_reads(tmp_path:
         ([], None, "config is missing"),
         ([], {"kubernetes": {"namespaces": []}}, "names no namespace"),
         ([], {"kubernetes": KUBERNETES | {"state_namespace": "x"}}, "is installed in"),
+        ([], {"kubernetes": KUBERNETES, "server": {"port": 9000}}, "go to 8080"),
         (["--set=replica=3"], {"kubernetes": KUBERNETES}, "replica"),
         (["--set=replicas=0"], {"kubernetes": KUBERNETES}, "replicas"),
     ],

@@ -210,6 +210,24 @@ def _whose_pod() -> Iterator[Case]:
         series=CANARY.owners() | up({"namespace": "shop", "pod": CANARY.pod, "deployment": "x"}),
         expects=(info("9m", *yes),),
     )
+    other = target | {"deployment": APP, "job": "sidecar"}
+    quarrel = {
+        "up{" + ", ".join(f'{n}="{v}"' for n, v in labels.items()) + "}": gauge((1, minutes))
+        for labels, minutes in ((tracked, LONG), (other, 10))
+    }
+    rate = "release:http_requests:rate2m"
+    yield Case(
+        name="a pod of which two targets say different things is nobody's, and in nobody's way",
+        series=quarrel
+        | CANARY.owners()
+        | CANARY.of("http_requests_total", counter((4, LONG)), code="200"),
+        expects=(
+            info("9m", *yes),
+            info("14m", *yes),
+            info("15m", tracked | {"app": APP}, *yes),
+            Sample(when="9m", expr=rate, gives=((f"{rate}{{{CANARY.written}}}", 4),)),
+        ),
+    )
     job = f'pod="{STABLE.pod}", owner_kind="Job", owner_name="migrate"'
     replicas = f'replicaset="{NEXT.replicaset}", owner_kind="Rollout", owner_name="api"'
     pod = f'pod="{NEXT.pod}", owner_kind="ReplicaSet", owner_name="{NEXT.replicaset}"'
@@ -379,3 +397,20 @@ def _absent() -> Iterator[Case]:
             series=world(CANARY, ((0, LONG),), 0),
             expects=(At(when="15m", alert=alert),),
         )
+    # Requests that nobody times: the histogram is gone, or was never there.
+    alert = "P95LatencyDataAbsent"
+    for traffic, fires in ((1.05, (Fires(labels={}),)), (0.95, ()), (0, ())):
+        yield Case(
+            name=f"{alert}: {traffic} requests a second, and no histogram",
+            series=errors(CANARY, ((0, LONG),), traffic),
+            expects=(
+                At(when="11m30s", alert=alert),
+                At(when="12m", alert=alert, fires=fires),
+                At(when="30m", alert=alert, fires=fires),
+            ),
+        )
+    yield Case(
+        name=f"{alert}: one of two revisions has the histogram",
+        series=errors(STABLE, ((0, LONG),)) | latency(CANARY, ((0.5, LONG),)),
+        expects=(At(when="30m", alert=alert),),
+    )

@@ -201,6 +201,28 @@ health_checks:
     assert rules["Gone"]["labels"] == {"rollback": "never", "severity": "critical"}
 
 
+def test_what_has_series_of_its_own_is_missed_while_there_is_traffic() -> None:
+    """A share is made of the very series that are counted, a quantile of others."""
+    rules = rules_of(
+        """\
+metrics:
+  - {name: requests, record: 'x:requests', expr: 'sum by (namespace, deployment) (all)'}
+  - {name: bad_percent, expr: '100 * sum by (namespace, deployment) (all{bad="1"}) / x:requests',
+     traffic: {metric: requests, above: 2}}
+  - {name: slow_seconds, record: 'x:slow', traffic: {metric: requests, above: 2},
+     expr: 'max by (namespace, deployment) (slow) and x:requests'}
+rollback_conditions:
+  - {name: bad, metric: bad_percent, threshold: 9, duration: 5m, action: rollback}
+  - {name: slow, metric: slow_seconds, threshold: 3, duration: 5m, action: rollback}
+"""
+    )
+    absent = {name: rule["expr"] for name, rule in rules.items() if name.endswith("DataAbsent")}
+    assert absent == {
+        "RequestsDataAbsent": "absent(x:requests)",
+        "SlowDataAbsent": "absent(x:slow)\nand on ()\nx:requests > 2",
+    }
+
+
 def test_what_is_made_of_the_plan_alone_has_nothing_that_the_linter_can_see() -> None:
     found = parse(PLAN)
     assert isinstance(found, Conditions)

@@ -185,6 +185,57 @@ receivers:
 
 
 @pytest.mark.parametrize(
+    ("child", "taken"),
+    [
+        ("matchers: [severity=critical], receiver: people", True),
+        # With the parent it is all over as soon as one child fits, whatever that says.
+        ("matchers: [severity=critical], receiver: people, continue: true", True),
+        ("matchers: [namespace=shop], receiver: people", True),
+        ("matchers: [severity=warning], receiver: people", False),
+        ("matchers: [alertname=Watchdog], receiver: people", False),
+        ("matchers: [severity=critical], group_wait: 1s", False),
+        ("receiver: people, routes: [{receiver: rollback}]", False),
+    ],
+)
+def test_a_route_below_that_takes_the_alert_elsewhere_is_seen(child: str, taken: bool) -> None:
+    config = f"""
+route:
+  receiver: people
+  routes:
+  - {{matchers: [rollback=auto], receiver: rollback, routes: [{{{child}}}]}}
+receivers:
+- {{name: people}}
+- {{name: rollback, webhook_configs: [{{url: http://r/api/v1/alerts}}]}}
+"""
+    report = lint({"a": config})
+    assert not report.unreadable
+    assert ("never-reached" in {f.check for f in report.findings}) is taken
+
+
+@pytest.mark.parametrize(
+    ("target", "muted"),
+    [
+        ("[severity=critical]", True),
+        ("[severity=critical, namespace=shop]", True),
+        ("[cluster=prod]", True),
+        ("[severity=~'warning|info', namespace=shop]", False),
+        ("[rollback=never, namespace=shop]", False),
+        ("[alertname=HighLatency]", False),
+        ("[team=shop]", False),
+    ],
+)
+def test_an_inhibition_that_mutes_rollbacks_somewhere_is_seen(target: str, muted: bool) -> None:
+    config = f"""
+route: {{receiver: rollback}}
+receivers: [{{name: rollback, webhook_configs: [{{url: http://r/api/v1/alerts}}]}}]
+inhibit_rules: [{{source_matchers: [alertname=NodeDown], target_matchers: {target}}}]
+"""
+    report = lint({"a": config})
+    assert not report.unreadable
+    assert ("inhibited" in {f.check for f in report.findings}) is muted
+
+
+@pytest.mark.parametrize(
     ("expr", "enough"),
     [
         ("e / (r > 0) > 0.1", False),
@@ -201,6 +252,35 @@ def test_a_floor_of_traffic_is_seen_wherever_it_stands(expr: str, enough: bool) 
     rule = f"{{alert: A, expr: '{expr}', labels: {{rollback: auto}}}}"
     found = lint({"a": f"groups: [{{name: a, rules: [{rule}]}}]"}).findings
     assert ("no-traffic-floor" not in {f.check for f in found}) is enough
+
+
+@pytest.mark.parametrize(
+    ("divisor", "guarded"),
+    [
+        ("(all > 0)", True),
+        ("(all >= 1)", True),
+        ("(all != 0)", True),
+        ("(all and all > 0)", True),
+        ("clamp_min(all, 1)", True),
+        ("busy", True),
+        ("all", False),
+        ("(all >= 0)", False),
+        ("(all < 1000)", False),
+        ("(all > bool 0)", False),
+        ("(all > 0 or all)", False),
+        ("clamp_min(all, 0)", False),
+        ("idle", False),
+    ],
+)
+def test_a_divisor_that_is_never_0_is_known_by_what_it_keeps_out(
+    divisor: str, guarded: bool
+) -> None:
+    rules = (
+        '{groups: [{name: g, rules: [{record: busy, expr: "all > 0"}, {record: idle, expr: all},'
+        f' {{alert: A, expr: "bad / {divisor} > 2", for: 5m, labels: {{rollback: auto}}}}]}}]}}'
+    )
+    found = {f.check for f in lint({"x": rules}).findings}
+    assert ("nan-unguarded" not in found) is guarded
 
 
 def test_labels_of_a_group_are_those_of_its_rules() -> None:
@@ -228,7 +308,7 @@ def _run(*arguments: str) -> int:
 def test_the_exit_code_is_for_ci(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = str(ROOT / "alert_rules" / "release.yaml"), str(BAD[0])
     assert _run(good) == 0
-    assert "0 findings in 27 rules, of which 3 ask for a rollback" in capsys.readouterr().out
+    assert "0 findings in 28 rules, of which 3 ask for a rollback" in capsys.readouterr().out
     assert _run(good, bad) == 1
     assert f"{bad}:" in capsys.readouterr().out
     broken = tmp_path / "broken.yaml"

@@ -9,6 +9,8 @@ app.kubernetes.io/name: rollback-receiver
 {{- $state := dig "kubernetes" "state_namespace" "rollback-receiver" $config -}}
 {{- if ne $state .Release.Namespace }}{{ fail (printf "kubernetes.state_namespace of the configuration is %s, and this is installed in %s" $state .Release.Namespace) }}{{ end -}}
 {{- if not (dig "kubernetes" "namespaces" list $config) }}{{ fail "kubernetes.namespaces of the configuration names no namespace" }}{{ end -}}
+{{- $port := (get $config "server" | default dict).port | default 8080 | int -}}
+{{- if ne $port 8080 }}{{ fail (printf "server.port of the configuration is %d, and probes and the Service go to 8080" $port) }}{{ end -}}
 {{- toYaml $config -}}
 {{- end }}
 
