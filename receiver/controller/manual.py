@@ -114,7 +114,8 @@ class Manual:
 
     async def _refuse(self, ref: Ref, seen: Seen, wish: Wish, decision: Decision) -> Outcome:
         reason = decision.reason
-        self._setup.metrics.decisions_total.labels(reason.value).inc()
+        if not wish.dry_run:
+            self._setup.metrics.decisions_total.labels(reason.value).inc()
         text = about(reason).text + (f" ({decision.detail})" if decision.detail else "")
         if not wish.force and forceable(reason, named=wish.to_revision is not None):
             text += ' Send "force": true to do it anyway.'
