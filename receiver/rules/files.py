@@ -77,9 +77,10 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """An Alertmanager configuration."""
+    """An Alertmanager configuration. `http` is the global `http_config`, for who has none."""
 
     place: Place
+    http: Mapping[str, Any]
     routes: tuple[Route, ...]
     receivers: tuple[tuple[Place, Mapping[str, Any]], ...]
     inhibits: tuple[tuple[Place, tuple[al.Matcher, ...]], ...]
@@ -238,6 +239,7 @@ def _routing(place: Place, inherited: Mapping[str, Any]) -> Routing:
     inhibits = _list(place.document.at((*place.path, "inhibit_rules")))
     return Routing(
         place=place,
+        http=_mapping(place.document.at((*place.path, "global", "http_config"))),
         routes=tuple(found),
         receivers=tuple(
             (place.below("receivers", at), _mapping(each)) for at, each in enumerate(receivers)

@@ -41,7 +41,7 @@ def webhooks(routing: Routing) -> Iterator[tuple[str, Webhook]]:
         name = str(receiver.get("name", ""))
         configs = receiver.get("webhook_configs")
         for at, each in enumerate(configs if isinstance(configs, list) else ()):
-            settings = each if isinstance(each, dict) else {}
+            settings = {"http_config": routing.http} | (each if isinstance(each, dict) else {})
             address = str(settings.get("url", "")).partition("?")[0].rstrip("/")
             if address.endswith(ALERTS_PATH) or "rollback" in name.lower():
                 inner = place.below("webhook_configs", at)

@@ -203,7 +203,7 @@ def _refusals() -> Iterator[Case]:
         refused("people", (0, 10), (0.1, 40)) | refused("webhook", (0, 50)),
         Moment("30m"),
     )
-    # Somebody knocks once: that is no Alertmanager. From rates that no counter has: it begins at two.
+    # Who knocks once is no Alertmanager. From rates that no counter has: it begins at two.
     for word, rate, value in (("hardly twice", 0.0031, None), ("twice", 0.00345, "2.07")):
         yield _case(
             "WebhooksRefused",

@@ -54,6 +54,18 @@ def test_the_configuration_of_alertmanager_in_the_readme_is_well() -> None:
         assert not report.findings, report.text()
 
 
+@pytest.mark.parametrize(("said", "follows"), [("false", False), ("true", True)])
+def test_a_webhook_without_a_client_of_its_own_has_that_of_all(said: str, *, follows: bool) -> None:
+    """`http_config` of a receiver replaces the global one as a whole (Alertmanager, config.go)."""
+    (block,) = re.findall(r"```yaml\n(route:.*?)```", README.read_text(), re.DOTALL)
+    document = yaml.safe_load(block)
+    (webhook,) = (w for r in document["receivers"] for w in r.get("webhook_configs", ()))
+    document["global"] = {"http_config": webhook.pop("http_config") | {"follow_redirects": None}}
+    text = yaml.safe_dump(document).replace("null", said)
+    found = {f.check for f in lint({"alertmanager.yml": text}).findings}
+    assert ("redirects-followed" in found) is follows
+
+
 def test_the_rule_of_the_demo_is_as_hasty_as_the_demo() -> None:
     report = lint({"shop": shop.RULES})
     assert {f.check for f in report.findings} >= {"no-for", "window-short"}
