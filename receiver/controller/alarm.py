@@ -21,6 +21,8 @@ from receiver.reasons import Reason, Severity
 # what nobody asks for any more is forgotten (Alertmanager comes again within `group_interval`).
 CALLED_AFTER, CALLED_EVERY, FORGOTTEN_AFTER = 60.0, 300.0, 1800.0
 MOST = 1000
+# Seconds that the API server may be away as long as no alert waits for it: it may be renewed.
+AWAY_AFTER = 300.0
 # Seconds that a sink has for one call, its turn included.
 ANSWERED_WITHIN = 30.0
 _NAMED = 10
@@ -28,9 +30,13 @@ _NAMED = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stuck:
-    """Something undecided: since when (both clocks), last asked for when, and what it is."""
+    """Something undecided: since when (both clocks), last asked for when, and what it is.
+
+    People are called `after` so many seconds.
+    """
 
     since: float
+    after: float
     began: datetime
     asked_at: float
     what: str
@@ -44,17 +50,19 @@ class Alarm:
         self._setup = setup
         self._stuck: OrderedDict[str, _Stuck] = OrderedDict()
         self._called_at: float | None = None
+        self._over_at = 0.0
         self._calling: asyncio.Task[None] | None = None
         # What each sink has heard of what is not over.
         self._heard: dict[str, Heard] = {}
 
-    def stuck(self, key: str, what: str, why: str) -> None:
+    def stuck(self, key: str, what: str, why: str, *, after: float = CALLED_AFTER) -> None:
         """Take note that something cannot be decided, or written down, right now."""
         now = self._setup.clock.monotonic()
         known = self._stuck.get(key)
         self._stuck[key] = _Stuck(
             since=known.since if known else now,
             began=known.began if known else self._setup.clock.now(),
+            after=after,
             asked_at=now,
             what=what,
             why=why,
@@ -74,14 +82,18 @@ class Alarm:
                 del self._stuck[key]
         if self._calling is not None and not self._calling.done():
             return
-        late = [item for item in self._stuck.values() if now - item.since >= CALLED_AFTER]
+        late = [item for item in self._stuck.values() if now - item.since >= item.after]
         due = self._called_at is None or now - self._called_at >= CALLED_EVERY
         if late and due:
             self._called_at = now
             self._calling = asyncio.create_task(self._call(self._failing(late)), name="alarm")
         elif self._called_at is not None and not self._stuck:
-            self._called_at = None
+            self._called_at, self._over_at = None, now
             self._calling = asyncio.create_task(self._call(self._over()), name="alarm")
+        elif self._heard and not self._stuck and now - self._over_at >= CALLED_EVERY:
+            # Nobody else would close what they have open.
+            self._over_at = now
+            self._calling = asyncio.create_task(self._say_over(tuple(self._heard)), name="alarm")
 
     async def close(self) -> None:
         """Stop calling."""
@@ -105,10 +117,14 @@ class Alarm:
             others = [sink for sink in outbox.fallbacks() if sink not in missed]
             await asyncio.gather(*(self._tell(sink, instead) for sink in others))
 
+    async def _say_over(self, sinks: tuple[str, ...]) -> None:
+        """Tell those that it is over who heard that it was not, and have not taken its end."""
+        await asyncio.gather(*(self._tell(sink, self._over()) for sink in sinks))
+
     async def _tell(self, sink: str, story: Story) -> bool:
         """Tell one sink; return whether it took it. Each call is news, but its end is of the last.
 
-        Nothing is tried again here: the next call is.
+        Nothing is tried again here: the next call is, and the end until it is taken.
         """
         setup = self._setup
         over = story.state in RESOLVING
@@ -125,6 +141,8 @@ class Alarm:
             if delivery is Delivery.AMBIGUOUS and not over:
                 known = self._heard.get(sink, NOTHING_HEARD)
                 self._heard[sink] = replace(known, doubt=known.doubt or at)
+            if delivery in (Delivery.REJECTED, Delivery.GONE) and over:
+                self._heard.pop(sink, None)
             return False
         log.info("alarm_delivered")
         self._heard.pop(sink, None)

@@ -39,7 +39,10 @@ class Follower:
         self._since: dict[str, float] = {}
 
     async def follow(self, ref: Ref, incident: Incident) -> float:
-        """Follow the rollout of the patch until its end, or until the API ends the watch."""
+        """Follow the rollout of the patch until its end, or for as long as between two polls.
+
+        However much happens to the Deployment: whoever steps has notices to look after, too.
+        """
         setup = self._setup
         applied = incident.applied
         if applied is None or incident.to is None:
@@ -48,10 +51,11 @@ class Follower:
         if await self._judge(ref, incident, applied, obj) or obj is None:
             return 0
         version = obj["metadata"]["resourceVersion"]
+        until = setup.clock.monotonic() + setup.timing.poll
         async with setup.cluster.watch(ref.namespace, ref.deployment, version) as events:
             while True:
                 try:
-                    async with asyncio.timeout(setup.timing.poll):
+                    async with asyncio.timeout(max(0.0, until - setup.clock.monotonic())):
                         event = await anext(events)
                 except TimeoutError:
                     return 0  # look again: a watch can be silent for the wrong reason

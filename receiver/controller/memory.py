@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from weakref import WeakValueDictionary
 
 from receiver import journal as jn
@@ -163,16 +164,16 @@ class Memory:
 
         Somebody else had the claim when this came to be owed, and may have died in between.
         """
-        return (owed.subject, owed.sink) in self._unsure.get(ref, ())
+        return _key(owed) in self._unsure.get(ref, ())
 
     def doubt(self, ref: Ref, owed: Owed) -> None:
         """Take note that a sink may have been told, before that is written down."""
         if (unsure := self._unsure.get(ref)) is not None:
-            unsure.add((owed.subject, owed.sink))
+            unsure.add(_key(owed))
 
     def trust(self, ref: Ref, owed: Owed) -> None:
         """Take note that a sink has told what it took."""
-        self._unsure.get(ref, set()).discard((owed.subject, owed.sink))
+        self._unsure.get(ref, set()).discard(_key(owed))
 
     def _keep(self, ref: Ref, entry: Entry, before: Journal | None = None) -> Entry:
         """Remember an entry; `before` is what our own write of it has replaced."""
@@ -184,15 +185,21 @@ class Memory:
         if journal.claim != self._setup.replica:
             self._unsure.pop(ref, None)
         elif ref in self._unsure:
-            self._unsure[ref] &= _keys(journal)
+            self._unsure[ref] &= {_key(owed) for owed in journal.owed}
         else:
             # Just now it became ours.
-            self._unsure[ref] = _keys(before or journal)
+            now = self._setup.clock.now()
+            self._unsure[ref] = {_key(o) for o in (before or journal).owed if _was_due(o, now)}
         return entry
 
 
-def _keys(journal: Journal) -> set[tuple[str, str]]:
-    return {(owed.subject, owed.sink) for owed in journal.owed}
+def _key(owed: Owed) -> tuple[str, str]:
+    return owed.subject, owed.sink
+
+
+def _was_due(owed: Owed, now: datetime) -> bool:
+    """Return whether somebody may have begun to send it: not what has time and was never tried."""
+    return bool(owed.attempts) or owed.not_before is None or owed.not_before <= now
 
 
 def name_of(ref: Ref) -> str:

@@ -59,8 +59,7 @@ class Notices:
         told = journal.told_of(owed.subject, owed.sink)
         heard = Heard(state=told.state, mark=told.mark) if told is not None else NOTHING_HEARD
         doubt = owed.doubt
-        untried = owed.attempts == 0 and owed.not_before is not None
-        if doubt is None and not untried and self._memory.unsure(ref, owed):
+        if doubt is None and self._memory.unsure(ref, owed):
             # Whoever owed it before us may have sent it, and died.
             doubt = owed.unheard_since
         return replace(heard, doubt=doubt)
@@ -73,10 +72,24 @@ class Notices:
         known = heard.state or heard.doubt is not None
         if owed.instead_of and not known and owed.sink not in outbox.routes(story.severity):
             return False
-        if story.tally:
+        if story.tally and story.state not in RESOLVING:
             # A bundle is owed again because it has grown: what was heard of it is not all.
             heard = replace(heard, state="")
         return outbox.speaks_of(owed.sink, story, heard)
+
+    def ended(self, journal: Journal, owed: Owed, state: str) -> Journal:
+        """Return a journal that owes a sink the end once more, if it took `state` after that.
+
+        A replica that was stopped, or sent by a slow way, may be told of only by itself: that
+        another one had gone on, and had closed what this message has opened again.
+        """
+        told, now = journal.told_of(owed.subject, owed.sink), self._setup.clock.now()
+        if told is None or told.state not in RESOLVING or state in RESOLVING:
+            return journal
+        if told.at < owed.since or any(_same(o, owed) for o in journal.owed):
+            return journal
+        again = Owed(subject=owed.subject, sink=owed.sink, since=now, doubt=now)
+        return replace(journal, owed=(*journal.owed, again))
 
     # --- given up
 
@@ -158,3 +171,7 @@ class Notices:
             if sink != owed.sink and (pages or (owed.subject, sink, story.state) not in heard)
         ]
         return journal.owe_instead(owed, sinks, self._setup.clock.now()) if sinks else journal
+
+
+def _same(one: Owed, other: Owed) -> bool:
+    return (one.subject, one.sink) == (other.subject, other.sink)

@@ -13,6 +13,7 @@ from functools import partial
 
 from receiver.controller.memory import Memory
 from receiver.controller.notices import Notices
+from receiver.controller.passing_on import GATHERS_AGAIN
 from receiver.controller.ports import Delivery, Heard, Receipt
 from receiver.controller.resting import Resting
 from receiver.controller.setup import Ref, Setup
@@ -149,9 +150,7 @@ class Teller:
             await self._tick(ref, next_, before.state, before.mark)
             del accepted[next_.subject]
             return 0
-        now = setup.clock.now()
-        if next_.not_before is not None and next_.not_before > now:
-            wait = (next_.not_before - now).total_seconds()
+        if (wait := self._wait_of(next_)) > 0:
             return min(wait, setup.timing.retry_most)
         heard = self._notices.heard(ref, journal, next_)
         if before is not None:
@@ -220,6 +219,8 @@ class Teller:
                 if why:
                     given_up.append((owed, why))
             before = journal
+            if doubt is not None:
+                journal = self._notices.ended(journal, due.owed, due.story.state)
             for owed, why in given_up:
                 journal = self._notices.buried(journal, owed, why)
             journal = journal.postpone(due.owed, until, doubt)
@@ -236,14 +237,28 @@ class Teller:
             self.given_up[sink] += 1
         self._count_fallback(sink, fell_back=fell_back)
 
+    def _wait_of(self, owed: Owed) -> float:
+        """Return for how many seconds a debt has time still.
+
+        No wait is longer than the longest of ours: a later moment is that of a clock that is ahead.
+        """
+        if owed.not_before is None:
+            return 0.0
+        left = (owed.not_before - self._setup.clock.now()).total_seconds()
+        longest = max(self._most(owed), UNAUTHORIZED_AGAIN, GATHERS_AGAIN.total_seconds())
+        return left if 0 < left <= longest else 0.0
+
+    def _most(self, owed: Owed) -> float:
+        """Return the longest wait before the next attempt, in seconds."""
+        most = self._setup.timing.notice_most
+        return min(most, PAGE_AGAIN) if self._setup.outbox.pages(owed.sink) else most
+
     def _again(self, owed: Owed, delivery: Delivery) -> timedelta:
         """Return the wait before the next attempt: full jitter, U(0, min(most, first * 2^n))."""
         setup = self._setup
         if delivery is Delivery.UNAUTHORIZED:
             return timedelta(seconds=UNAUTHORIZED_AGAIN)
-        pages = setup.outbox.pages(owed.sink)
-        most = min(setup.timing.notice_most, PAGE_AGAIN if pages else setup.timing.notice_most)
-        most = min(most, setup.timing.notice_first * 2 ** min(owed.attempts, 20))
+        most = min(self._most(owed), setup.timing.notice_first * 2 ** min(owed.attempts, 20))
         return timedelta(seconds=setup.rng.uniform(0, most))
 
     async def _tick(self, ref: Ref, owed: Owed, state: str | None, mark: str = "") -> None:
@@ -256,7 +271,9 @@ class Teller:
         def change(journal: Journal) -> Journal | None:
             left = journal.debt(owed) is not None
             ours = journal.claim == self._setup.replica
-            return journal.tick(owed, state, now, mark) if left or ours else None
+            if left or ours:
+                return journal.tick(owed, state, now, mark)
+            return journal if state is None else self._notices.ended(journal, owed, state)
 
         await self._memory.amend(ref, change)
 

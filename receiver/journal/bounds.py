@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from receiver.journal.facts import Episode, Incident, Notice, Phase
@@ -15,6 +15,9 @@ EPISODES_KEPT, INCIDENTS_KEPT, HANDLED_KEPT, REPLIES_KEPT = 120, 30, 300, 30
 VERIFIED_KEPT, TROUBLED_KEPT, NOTICES_KEPT, TOLD_KEPT, DEAD_KEPT = 100, 100, 200, 600, 50
 # Alerts of bundles that are known one by one.
 MEMBERS_KEPT = 12_000
+# What no alert ends but the receiver itself, and how long it may find that it is over: whoever
+# heard of the beginning hears of that (`controller.heartbeats` waits for a week).
+STANDING, STANDS = frozenset({"silent", "mass_alert"}), timedelta(days=8)
 
 
 def bounded(journal: Journal, now: datetime) -> Journal:
@@ -43,6 +46,8 @@ def bounded(journal: Journal, now: datetime) -> Journal:
     def matters(notice: Notice) -> bool:
         if notice.bundle and notice.state != "firing":
             return notice.subject in owed
+        if notice.state in STANDING and now - notice.at < STANDS:
+            return True
         return notice.subject in owed or bool(set(notice.episodes) & live or notice.firing)
 
     young = [n for n in journal.notices if matters(n) or now - n.at < SUSPECT_FOR]

@@ -68,12 +68,17 @@ class Sinks:
         return self._fallbacks
 
     def speaks_of(self, sink: str, story: Story, heard: Heard) -> bool:
-        """Return whether a sink has anything to say about a story, after what it has heard."""
+        """Return whether a sink has anything to say about a story, after what it has heard.
+
+        One that the configuration no longer has would: what it is owed is given up, not forgotten.
+        """
         known = self._sinks.get(sink)
-        if known is None or story.state in _TOO_EARLY:
+        if story.state in _TOO_EARLY:
             return False
         if story.state == heard.state and heard.state in _UNDER_WAY and not story.instead_of:
             return False
+        if known is None:
+            return True
         if known.capabilities.resolves and story.state in RESOLVING:
             # A trigger of unknown fate may have opened an alert, which nobody else would close.
             opened = bool(heard.state) and heard.state not in RESOLVING

@@ -40,6 +40,8 @@ from receiver.journal import (
     load,
     name_of,
 )
+from receiver.journal.bounds import STANDING, STANDS
+from receiver.messages import HEARD_AGAIN, MASS_ALERT, SILENT
 from receiver.reasons import Reason, Severity
 from tests.builders import T0, UID, at, code, episode, incident, journal, mark
 
@@ -554,6 +556,19 @@ def test_notices_go_after_a_day_unless_owed_or_firing() -> None:
         owed=(replace(SLACK, subject="owed"),),
     )
     assert [n.subject for n in bounded(held, T0).notices] == ["young", "owed", "firing"]
+
+
+def test_what_the_receiver_itself_has_to_end_is_kept_until_that_can_come_no_more() -> None:
+    assert frozenset({SILENT, MASS_ALERT}) == STANDING
+    minutes = STANDS.total_seconds() / 60
+    held = journal(
+        notices=(
+            replace(_notice("silent", 1 - minutes), state=SILENT),
+            replace(_notice("over", 1 - minutes), state=HEARD_AGAIN),
+            replace(_notice("never", -minutes), state=SILENT),
+        )
+    )
+    assert [n.subject for n in bounded(held, T0).notices] == ["silent"]
 
 
 def test_of_many_notices_those_go_first_that_are_owed_to_nobody() -> None:

@@ -20,10 +20,12 @@ from receiver.controller.setup import Timing
 from receiver.controller.tell import UNAUTHORIZED_AGAIN
 from receiver.journal import Journal
 from receiver.sandbox import Fault
-from tests.stage import NAME, Stage, crash, firing, stage, webhook
-from tests.stories.unruly import CHAT, PAGER, RETRY_AFTER, Mood, Unruly, unruly
-from tests.virtual import run, virtual
+from tests.stage import NAME, Stage, crash, firing, road, stage, webhook
+from tests.stories.unruly import CHAT, LATE, PAGER, RETRY_AFTER, Mood, Unruly, unruly
+from tests.virtual import LoopClock, run, virtual
 
+# Whoever falls silent is taken over from while its message is on its way.
+HASTY = Timing(beat=0.5, lasts=2)
 ROLLING, RECOVERED = "🔄 ROLLING BACK", "✅ RECOVERED after rollback"
 
 
@@ -255,6 +257,22 @@ async def test_what_is_called_from_memory_falls_back_too_and_is_over_for_all(
         assert any("works again" in said for said in people.of(CHAT))
 
 
+@virtual
+async def test_a_rollout_during_which_something_happens_all_the_time_delays_nobody_who_stands_in(
+    tmp_path: Path,
+) -> None:
+    async with _scene(tmp_path) as scene:
+        on = scene.on
+        scene.people.usually[PAGER] = "fails"
+        on.sandbox.pod_ready_after = 300
+        await on.fires(scene.replica)
+        for number in range(40):
+            on.sandbox.scale(on.namespace, NAME, 3 + number % 2)
+            await asyncio.sleep(2)
+        assert [i.phase for i in scene.journal().incidents] == ["following"]
+        assert len(_instead(scene)) == 1
+
+
 # --- given up
 
 
@@ -288,6 +306,42 @@ async def test_what_one_sink_will_never_take_holds_up_nothing_behind_it(tmp_path
         assert scene.people.of(PAGER) == ["trigger", "resolve"]
 
 
+@virtual
+async def test_what_is_owed_to_a_sink_that_is_configured_no_more_is_given_up_and_noted(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as on, unruly(on) as people:
+        await on.release("v2", "v3", wait=4)
+        people.usually[PAGER] = "fails"
+        async with on.replica(1, verify_within="10m") as replica:
+            await on.fires(replica)
+            await asyncio.sleep(20)
+        on.changes.append(lambda d: d["notify"]["sinks"].pop(PAGER))
+        async with on.replica(2, verify_within="10m") as replica:
+            await asyncio.sleep(30)
+            scene = Scene(on, replica, people)
+            assert [(d.sink, d.why) for d in scene.journal().dead] == [
+                (PAGER, "there is no such sink")
+            ]
+            assert not scene.journal().owed
+
+
+@virtual
+async def test_a_page_waits_for_no_moment_of_a_clock_that_was_ahead(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, unruly(on) as people:
+        await on.release("v2", "v3", wait=4)
+        people.usually[PAGER] = "fails"
+        ahead = LoopClock(skew=3600)
+        async with on.replica(1, clock=ahead, window="1d") as one, on.replica(2, window="1d"):
+            await on.fires(one, ahead.now())
+            await asyncio.sleep(20)
+            assert people.of(PAGER, taken=False) != []
+            crash(one)
+            people.usually.clear()
+            await asyncio.sleep(30)
+            assert people.of(PAGER) != []
+
+
 # --- closed where it was opened
 
 
@@ -306,6 +360,26 @@ async def test_a_page_of_a_rollback_that_was_superseded_closes_when_its_alert_re
         await asyncio.sleep(10)
         assert scene.people.open() == set()
         assert scene.people.of(CHAT)[-1] == "✅ RESOLVED"
+
+
+@virtual
+async def test_what_a_stopped_replica_opens_after_the_end_is_closed_again(tmp_path: Path) -> None:
+    async with stage(tmp_path, timing=HASTY) as on, unruly(on) as people, road(on) as way:
+        await on.release("v2", "v3", wait=4)
+        people.moods[PAGER] += ["late"]
+        async with way.replica(1, verify_within="10m") as one, on.replica(2) as two:
+            began = on.clock.now()
+            await on.fires(one, began)
+            await asyncio.sleep(2)
+            assert not people.moods[PAGER]
+            way.hold("", then_all=True)
+            await on.resolves(two, began)
+            await asyncio.sleep(LATE - 2)
+            assert people.of(PAGER) == ["trigger", "resolve"]
+            way.clear()
+            await asyncio.sleep(20)
+            assert people.of(PAGER) == ["trigger", "resolve", "trigger", "resolve"]
+            assert Scene(on, two, people).journal().owed == ()
 
 
 ELSEWHERE = {key: ["engineering"] for key in ("critical", "warning", "info", "default")}

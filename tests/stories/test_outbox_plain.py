@@ -10,7 +10,8 @@ import pytest
 from receiver import app
 from receiver import journal as jn
 from receiver.controller.memory import KEY
-from tests.stage import NAMESPACE, Stage, firing, resolved, stage, webhook
+from receiver.controller.passing_on import FOLLOWED, GATHERS
+from tests.stage import NAMESPACE, Stage, crash, firing, resolved, stage, webhook
 from tests.stories.unruly import PAGER, Unruly, unruly
 from tests.virtual import virtual
 
@@ -98,3 +99,50 @@ async def test_ten_thousand_in_one_body_are_answered_and_kept_within_bounds(
         assert NAMESPACE in message
         assert "10000 ALERTS" in message
         assert re.search(r"and 99\d\d more", message)
+
+
+@virtual
+async def test_the_page_of_a_storm_is_closed_when_all_of_it_has_resolved(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on, unruly(on) as people, on.replica(1) as replica:
+        began = on.clock.now()
+        many = FOLLOWED + 20
+        await _posts(on, replica, *(firing(began, **_labels(n, "critical")) for n in range(many)))
+        await asyncio.sleep(120)
+        assert len(people.open()) == FOLLOWED + 1
+        ended = on.clock.now()
+        over = [resolved(began, ended, **_labels(n, "critical")) for n in range(many)]
+        await _posts(on, replica, *over)
+        await asyncio.sleep(120)
+        assert people.open() == set()
+
+
+@virtual
+async def test_a_bundle_that_may_have_been_told_says_so_when_another_replica_tells_it(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as on, unruly(on) as people, on.replica(1) as one, on.replica(2):
+        people.moods["engineering"] += ["hangs"]
+        began = on.clock.now()
+        storm = [firing(began, **_labels(n, "warning")) for n in range(MANY)]
+        await _posts(on, one, *storm)
+        await asyncio.sleep(GATHERS.total_seconds() + 2)
+        assert len(_said(people, "engineering")) == 1
+        crash(one)
+        await asyncio.sleep(20)
+        first, second = _said(people, "engineering")
+        assert "may be a duplicate" not in first
+        assert "may be a duplicate" in second
+
+
+@virtual
+async def test_a_bundle_that_nobody_was_to_tell_yet_is_no_duplicate_when_another_replica_does(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as on, unruly(on) as people, on.replica(1) as one, on.replica(2):
+        began = on.clock.now()
+        storm = [firing(began, **_labels(n, "warning")) for n in range(MANY)]
+        await _posts(on, one, *storm)
+        await one.controller.close()
+        await asyncio.sleep(20)
+        (said,) = _said(people, "engineering")
+        assert "may be a duplicate" not in said

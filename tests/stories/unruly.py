@@ -16,11 +16,12 @@ from tests.stage import Stage
 from tests.virtual import LoopClock
 
 # What becomes of one message. `lost`: it is taken, and the answer to it is an error; `cut`: it is
-# taken, and the connection ends without an answer.
+# taken, and the connection ends without an answer; `late`: it is a while on its way.
 Mood: TypeAlias = Literal[
-    "takes", "fails", "lost", "cut", "hangs", "limits", "refuses", "gone", "rejects"
+    "takes", "late", "fails", "lost", "cut", "hangs", "limits", "refuses", "gone", "rejects"
 ]
-TAKEN: frozenset[Mood] = frozenset({"takes", "lost", "cut"})
+TAKEN: frozenset[Mood] = frozenset({"takes", "late", "lost", "cut"})
+LATE = 9
 PAGER, CHAT = "pagerduty", "prod-alerts"
 RETRY_AFTER = 20
 
@@ -63,6 +64,8 @@ class Unruly(People):
         queue = self.moods[sink]
         mood = queue.pop(0) if queue else self.usually.get(sink, "takes")
         body = await request.json()
+        if mood == "late":
+            await asyncio.sleep(LATE)
         at = asyncio.get_running_loop().time()
         self.wire.append(Arrival(at, LoopClock().now(), sink, mood, body))
         if mood in TAKEN:
@@ -90,6 +93,8 @@ class Unruly(People):
 
 
 def _answer(sink: str, mood: Mood) -> web.StreamResponse:
+    if mood == "late":
+        mood = "takes"
     if mood == "limits":
         return web.Response(status=429, headers={"Retry-After": str(RETRY_AFTER)})
     if sink == PAGER:
