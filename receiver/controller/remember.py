@@ -27,6 +27,8 @@ from receiver.rollout import Revision, Rollout, listed
 Routes = Callable[[str], tuple[str, ...]]
 TEXT, URL, VALUE, LABELS = 240, 1000, 60, 2000
 JUST = timedelta(microseconds=1)
+# So many alerts of one refusal are known one by one.
+REFUSED_TOGETHER = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,7 @@ def remember(
             journal, decision, incident = _fired(seen, rollout, arrival, routes)
         else:
             journal = close(journal, arrival.alert, look.now)
+            journal = end_refusals(journal, arrival.alert, look.now)
             decision, incident = Decision(reason=Reason.RESOLVED), ""
         answers.append(answer(arrival.alert, decision, rollout, incident))
     for incident_ in journal.incidents:
@@ -273,7 +276,10 @@ def incident_id(journal: Journal, uid: str, code: str) -> str:
 def tell_refusal(
     look: Look, rollout: Rollout, episode: Episode, decision: Decision, routes: Routes
 ) -> Journal:
-    """Owe what the table says is told: once per target, revision and reason."""
+    """Owe what the table says is told: once per target, revision and reason, as long as it fires.
+
+    What had resolved and fires again is told again: people may have gone back to sleep.
+    """
     journal, now = look.journal, look.now
     tell = about(decision.reason).tell
     waiting = decision.reason is Reason.NOT_OBSERVED and decision.due is not None
@@ -293,9 +299,23 @@ def tell_refusal(
         episodes=(episode.fingerprint,),
         detail=_would(decision) if decision.to is not None else decision.detail,
     )
-    if any(n.subject == notice.subject for n in journal.notices):
+    known = next((n for n in journal.notices if n.subject == notice.subject), None)
+    if known is None or known.state == "resolved":
+        return journal.with_notice(notice).owe(notice.subject, routes(severity), now)
+    if episode.fingerprint in known.episodes or len(known.episodes) >= REFUSED_TOGETHER:
         return journal
-    return journal.with_notice(notice).owe(notice.subject, routes(severity), now)
+    return journal.with_notice(replace(known, episodes=(*known.episodes, episode.fingerprint)))
+
+
+def end_refusals(journal: Journal, alert: Alert, now: datetime) -> Journal:
+    """Owe the end of every refusal of this alert that no other alert asks for any more."""
+    firing = {e.fingerprint for e in journal.episodes if e.firing}
+    for notice in journal.notices:
+        ours = notice.state == "refused" and not notice.bundle
+        if ours and alert.fingerprint in notice.episodes and not firing & {*notice.episodes}:
+            ended = replace(notice, state="resolved", reason=Reason.RESOLVED, at=now)
+            journal = journal.with_notice(ended).owe(notice.subject, (), now)
+    return journal
 
 
 def _would(decision: Decision) -> str:

@@ -380,7 +380,7 @@ def test_a_refusal_is_told_once_for_a_target_a_revision_and_a_reason() -> None:
         started_at=at(-2),
         namespace=NAMESPACE,
         deployment=NAME,
-        episodes=(A,),
+        episodes=(A, B),
         detail="no rollout history: the Deployment has no revision of other code",
     )
     assert notice.subject.startswith("ref-")
