@@ -276,9 +276,7 @@ class Controller:
         if denied is None:
             return "not asked yet", False
         text = "; ".join(f"{where}: {', '.join(what)}" for where, what in denied.items())
-        own = self._setup.state_namespace in denied
-        targets = self._setup.namespaces or ("",)
-        return text[:500] or "ok", not own and not all(name in denied for name in targets)
+        return text[:500] or "ok", self._work.able
 
     def _reached(self) -> bool:
         beaten = self._work.beaten_at

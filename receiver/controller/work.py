@@ -5,7 +5,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
-from receiver.controller.alarm import Alarm
+from receiver.controller.alarm import AWAY_AFTER, Alarm
 from receiver.controller.claims import Claims
 from receiver.controller.collecting import Collector
 from receiver.controller.guards import Guards, silence, told
@@ -77,7 +77,13 @@ class Work:
             self._setup.log.exception("beat_broken")
 
     async def _beat(self) -> None:
-        await self.claims.beat()
+        try:
+            await self.claims.beat()
+        except (TryAgain, Broken) as error:
+            # A replica that is not ready gets no alerts, so none of them would call anybody.
+            self.alarm.stuck("beat", "every target", str(error), after=AWAY_AFTER)
+            raise
+        self.alarm.settled("beat")
         self.beaten_at = self._setup.clock.monotonic()
 
     async def _tend(self) -> None:
@@ -119,6 +125,20 @@ class Work:
         if denied and denied != self.denied:
             setup.log.warning("rights_missing", denied={k: list(v) for k, v in denied.items()})
         self.denied = denied
+        if self.able:
+            self.alarm.settled("rights")
+        else:
+            what = "; ".join(f"{where}: {', '.join(each)}" for where, each in denied.items())
+            self.alarm.stuck("rights", "every target", f"we lack the rights {what}"[:500])
+
+    @property
+    def able(self) -> bool:
+        """Return whether our rights are enough to do anything at all, as far as we have asked."""
+        if self.denied is None:
+            return False
+        targets = self._setup.namespaces or ("",)
+        own = self._setup.state_namespace in self.denied
+        return not own and not all(name in self.denied for name in targets)
 
     def ensure(self, ref: Ref, journal: Journal) -> None:
         """See to it that a journal which is ours and busy has a worker that knows of the news."""

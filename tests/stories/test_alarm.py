@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from receiver import app, demo
+from receiver.controller.alarm import CALLED_EVERY
 from receiver.controller.guards import KEY, LEDGER
 from receiver.sandbox import Fault
 from tests.stage import NAME, NAMESPACE, UNHURRIED, Stage, firing, stage, webhook
+from tests.stories.unruly import CHAT, PAGER, unruly
 from tests.virtual import LoopClock, virtual
 
 
@@ -63,6 +65,27 @@ async def test_when_it_is_written_down_after_all_the_page_is_resolved(tmp_path: 
         await asyncio.sleep(30)
         assert [page["event_action"] for page in _alarms(on)] == ["trigger", "resolve"]
         assert on.image == "v1"
+
+
+@virtual
+async def test_a_pager_that_does_not_take_the_end_is_told_of_it_until_it_does(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path) as on, unruly(on) as people, on.replica() as replica:
+        await on.release("v1", "v2")
+        began = on.clock.now()
+        on.sandbox.faults.append(_down())
+        await _repeated(on, replica, 90)
+        assert len(people.open()) == 1
+        people.usually[PAGER] = "fails"
+        on.sandbox.faults.clear()
+        await on.fires(replica, began)
+        await asyncio.sleep(100)
+        people.usually.clear()
+        await asyncio.sleep(CALLED_EVERY)
+        assert not any(key.startswith("dir-") for key in people.open())
+        # Who has heard of the end is not told again.
+        assert sum("works again" in said for said in people.of(CHAT)) == 1
 
 
 @virtual
@@ -129,6 +152,39 @@ async def test_a_ledger_that_cannot_be_read_is_paged_before_any_alert_asks_for_i
         on.sandbox.delete("ConfigMap", demo.STATE, LEDGER)
         await asyncio.sleep(20)
         assert [page["event_action"] for page in _alarms(on)] == ["trigger", "resolve"]
+
+
+@virtual
+async def test_an_api_server_that_stays_away_is_paged_although_no_alert_waits(
+    tmp_path: Path,
+) -> None:
+    """A replica that is not ready gets none."""
+    async with stage(tmp_path, timing=UNHURRIED) as on, on.replica():
+        await asyncio.sleep(20)
+        on.sandbox.faults.append(_down())
+        await asyncio.sleep(280)
+        assert on.people.pages == []
+        await asyncio.sleep(60)
+        assert [page["event_action"] for page in _alarms(on)] == ["trigger"]
+        on.sandbox.faults.clear()
+        await asyncio.sleep(20)
+        assert [page["event_action"] for page in _alarms(on)] == ["trigger", "resolve"]
+
+
+@virtual
+async def test_without_the_rights_to_do_anything_people_are_paged(tmp_path: Path) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on:
+        on.sandbox.authorize = lambda _verb, _group, resource, *_: resource != "deployments"
+        async with on.replica() as replica:
+            await asyncio.sleep(50)
+            assert on.people.pages == []
+            await asyncio.sleep(40)
+            (page,) = _alarms(on)
+            assert "we lack the rights" in str(page)
+            on.sandbox.authorize = None
+            await asyncio.sleep(20)
+            assert [page["event_action"] for page in _alarms(on)] == ["trigger", "resolve"]
+            assert replica.controller.readiness().ready
 
 
 # --- the Watchdog
@@ -250,4 +306,37 @@ async def test_a_watchdog_that_was_not_heard_for_a_week_is_expected_no_more(
             await asyncio.sleep(5)
         async with on.replica(2, clock=LoopClock(skew=8 * 24 * 3600)):
             await asyncio.sleep(600)
+            assert _of_watchdog(on) == []
+
+
+@virtual
+async def test_a_page_about_silent_monitoring_is_closed_also_when_that_lasted_for_days(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on:
+        async with on.replica(1) as one:
+            await _watchdog(on, one)
+            await asyncio.sleep(400)
+            assert _of_watchdog(on) == ["trigger"]
+        async with on.replica(2, clock=LoopClock(skew=2 * 24 * 3600)) as two:
+            # The journal is written, and what is old goes.
+            await on.fires(two, rollback="")
+            await asyncio.sleep(10)
+            await _watchdog(on, two)
+            await asyncio.sleep(20)
+            assert _of_watchdog(on) == ["trigger", "resolve"]
+
+
+@virtual
+async def test_a_token_for_some_namespaces_speaks_for_no_monitoring(tmp_path: Path) -> None:
+    """Else its holder could keep a dead one alive, or invent some that then fall silent."""
+    async with stage(tmp_path, timing=UNHURRIED) as on:
+
+        def limited(document: dict[str, Any]) -> None:
+            document["auth"]["webhook"]["bearer_tokens"][0]["namespaces"] = [NAMESPACE]
+
+        on.changes.append(limited)
+        async with on.replica() as replica:
+            await _watchdog(on, replica)
+            await asyncio.sleep(900)
             assert _of_watchdog(on) == []
