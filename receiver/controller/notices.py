@@ -78,11 +78,14 @@ class Notices:
         return outbox.speaks_of(owed.sink, story, heard)
 
     def ended(self, journal: Journal, owed: Owed, state: str) -> Journal:
-        """Return a journal that owes a sink the end once more, if it took `state` after that.
+        """Return a journal that owes a pager the end once more, if it took `state` after that.
 
         A replica that was stopped, or sent by a slow way, may be told of only by itself: that
-        another one had gone on, and had closed what this message has opened again.
+        another one had gone on, and had closed what this page has opened again. Others hear the end
+        once: what they have shows the last of it, or cannot be changed.
         """
+        if not self._setup.outbox.pages(owed.sink):
+            return journal
         told, now = journal.told_of(owed.subject, owed.sink), self._setup.clock.now()
         if told is None or told.state not in RESOLVING or state in RESOLVING:
             return journal

@@ -187,6 +187,9 @@ async def test_a_replica_stopped_for_longer_than_its_claim_lasts_does_nothing_tw
     for sink in SINKS:
         for said in (NEWS, OUTCOME):
             most = 2 if points.unanswered(sink, said) else 1
+            # Who learns on waking that its page was taken cannot know whether that was before the
+            # end: the end is sent once more, and closes nothing twice.
+            most = 2 if (sink, said) == ("pagerduty", OUTCOME) else most
             assert 1 <= points.times(sink, said) <= most, (sink, said, points.heard)
     # What was told last is what the journal says was told last.
     assert {(told.sink, told.state) for told in ending.journal.told} == {

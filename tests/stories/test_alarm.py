@@ -115,7 +115,7 @@ async def test_a_rollback_that_was_decided_and_gets_stuck_is_paged_too(tmp_path:
 
 @virtual
 async def test_while_it_lasts_the_call_is_repeated_every_five_minutes(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica() as replica:
+    async with stage(tmp_path, timing=UNHURRIED) as on, on.replica() as replica:
         await on.release("v1", "v2")
         on.sandbox.faults.append(_down())
         await _repeated(on, replica, 700)

@@ -12,7 +12,18 @@ from receiver import app, demo
 from receiver import journal as jn
 from receiver.controller.setup import SWITCH
 from receiver.sandbox import Fault
-from tests.stage import NAME, NAMESPACE, PATIENT, UNLIMITED, Stage, crash, firing, stage, webhook
+from tests.stage import (
+    NAME,
+    NAMESPACE,
+    PATIENT,
+    UNHURRIED,
+    UNLIMITED,
+    Stage,
+    crash,
+    firing,
+    stage,
+    webhook,
+)
 from tests.virtual import LoopClock, virtual
 
 JOURNAL = jn.name_of(NAMESPACE, NAME)
@@ -78,7 +89,7 @@ async def test_the_next_bad_release_after_the_bad_one_came_back_does_not_go_to_t
 
 @virtual
 async def test_a_hotfix_that_does_not_end_the_trouble_is_told_as_inherited(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica(mode="shadow") as replica:
+    async with stage(tmp_path, timing=UNHURRIED) as on, on.replica(mode="shadow") as replica:
         await on.release("v1", "v2", wait=5)
         began = on.clock.now()
         await on.release("v3-hotfix", wait=5)
@@ -90,7 +101,7 @@ async def test_a_hotfix_that_does_not_end_the_trouble_is_told_as_inherited(tmp_p
 
 @virtual
 async def test_a_hotfix_that_overtakes_us_and_does_not_help_is_told(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica(settle="10s") as replica:
+    async with stage(tmp_path, timing=UNHURRIED) as on, on.replica(settle="10s") as replica:
         await on.release("v1", "v2", wait=5)
         began = on.clock.now()
         assert await on.fires(replica, began) == "rolled_back"

@@ -11,7 +11,7 @@ from receiver import app
 from receiver import journal as jn
 from receiver.controller.memory import KEY
 from receiver.controller.passing_on import FOLLOWED, GATHERS
-from tests.stage import NAMESPACE, Stage, crash, firing, resolved, stage, webhook
+from tests.stage import NAMESPACE, UNHURRIED, Stage, crash, firing, resolved, stage, webhook
 from tests.stories.unruly import PAGER, Unruly, unruly
 from tests.virtual import virtual
 
@@ -103,7 +103,11 @@ async def test_ten_thousand_in_one_body_are_answered_and_kept_within_bounds(
 
 @virtual
 async def test_the_page_of_a_storm_is_closed_when_all_of_it_has_resolved(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, unruly(on) as people, on.replica(1) as replica:
+    async with (
+        stage(tmp_path, timing=UNHURRIED) as on,
+        unruly(on) as people,
+        on.replica(1) as replica,
+    ):
         began = on.clock.now()
         many = FOLLOWED + 20
         await _posts(on, replica, *(firing(began, **_labels(n, "critical")) for n in range(many)))
