@@ -31,8 +31,8 @@ TARGETS, ALERTS, DELIVERIES = (1000, 10_000, 10_000) if FULL else (200, 2000, 10
 CLOCK = SystemClock()
 # MiB. A body of 10,000 alerts is 12 MiB, and is held several times over while it is read.
 MOST_MEMORY = 600
-# Seconds.
-HEALTH_WITHIN = 1.0
+# Seconds: alone on the machine; among other tests, which take both cores, it only must not hang.
+HEALTH_WITHIN = 1.0 if FULL else 5.0
 
 
 def _memory(config: Path) -> float:
