@@ -152,7 +152,7 @@ def told(journal: Journal, ledger: Ledger, setup: Setup) -> Journal:
             journal = journal.with_notice(ended).owe(notice.subject, sinks, now)
     if opening is None or not subject:
         return journal
-    known = next((n for n in journal.notices if n.subject == subject), None)
+    known = journal.notice(subject)
     notice = _notice(subject, opening, now)
     if known is not None and known.detail == notice.detail:
         return journal
@@ -163,7 +163,7 @@ def silence(journal: Journal, setup: Setup, watchdog: Silence) -> Journal:
     """Return the receiver's own journal as the monitoring is: silent, or heard again."""
     silent = watchdog.silent
     subject = subject_of("wdg", f"{setup.installation}/{watchdog.watchdog}")
-    known = next((n for n in journal.notices if n.subject == subject), None)
+    known = journal.notice(subject)
     state = SILENT if silent else HEARD_AGAIN
     if silent is None or (known.state == state if known is not None else not silent):
         return journal

@@ -164,16 +164,16 @@ class Memory:
 
         Somebody else had the claim when this came to be owed, and may have died in between.
         """
-        return _key(owed) in self._unsure.get(ref, ())
+        return owed.key in self._unsure.get(ref, ())
 
     def doubt(self, ref: Ref, owed: Owed) -> None:
         """Take note that a sink may have been told, before that is written down."""
         if (unsure := self._unsure.get(ref)) is not None:
-            unsure.add(_key(owed))
+            unsure.add(owed.key)
 
     def trust(self, ref: Ref, owed: Owed) -> None:
         """Take note that a sink has told what it took."""
-        self._unsure.get(ref, set()).discard(_key(owed))
+        self._unsure.get(ref, set()).discard(owed.key)
 
     def _keep(self, ref: Ref, entry: Entry, before: Journal | None = None) -> Entry:
         """Remember an entry; `before` is what our own write of it has replaced."""
@@ -185,16 +185,12 @@ class Memory:
         if journal.claim != self._setup.replica:
             self._unsure.pop(ref, None)
         elif ref in self._unsure:
-            self._unsure[ref] &= {_key(owed) for owed in journal.owed}
+            self._unsure[ref] &= {owed.key for owed in journal.owed}
         else:
             # Just now it became ours.
             now = self._setup.clock.now()
-            self._unsure[ref] = {_key(o) for o in (before or journal).owed if _was_due(o, now)}
+            self._unsure[ref] = {o.key for o in (before or journal).owed if _was_due(o, now)}
         return entry
-
-
-def _key(owed: Owed) -> tuple[str, str]:
-    return owed.subject, owed.sink
 
 
 def _was_due(owed: Owed, now: datetime) -> bool:

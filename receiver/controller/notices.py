@@ -89,7 +89,7 @@ class Notices:
         told, now = journal.told_of(owed.subject, owed.sink), self._setup.clock.now()
         if told is None or told.state not in RESOLVING or state in RESOLVING:
             return journal
-        if told.at < owed.since or any(_same(o, owed) for o in journal.owed):
+        if told.at < owed.since or any(o.key == owed.key for o in journal.owed):
             return journal
         again = Owed(subject=owed.subject, sink=owed.sink, since=now, doubt=now)
         return replace(journal, owed=(*journal.owed, again))
@@ -174,7 +174,3 @@ class Notices:
             if sink != owed.sink and (pages or (owed.subject, sink, story.state) not in heard)
         ]
         return journal.owe_instead(owed, sinks, self._setup.clock.now()) if sinks else journal
-
-
-def _same(one: Owed, other: Owed) -> bool:
-    return (one.subject, one.sink) == (other.subject, other.sink)

@@ -299,7 +299,7 @@ def tell_refusal(
         episodes=(episode.fingerprint,),
         detail=_would(decision) if decision.to is not None else decision.detail,
     )
-    known = next((n for n in journal.notices if n.subject == notice.subject), None)
+    known = journal.notice(notice.subject)
     if known is None or known.state == "resolved":
         return journal.with_notice(notice).owe(notice.subject, routes(severity), now)
     if episode.fingerprint in known.episodes or len(known.episodes) >= REFUSED_TOGETHER:

@@ -17,7 +17,7 @@ def story_of(
     """Return the story of a subject as it is now; None when it was dropped meanwhile."""
     if (incident := journal.incident(subject)) is not None:
         return replace(_of_incident(journal, incident, cluster, verify_within), site=site)
-    notice = next((n for n in journal.notices if n.subject == subject), None)
+    notice = journal.notice(subject)
     return None if notice is None else replace(_of_notice(journal, notice, cluster), site=site)
 
 

@@ -167,23 +167,31 @@ class Owed:
     fell_back: bool = False
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Return the subject and the sink: of these there is one debt at a time."""
+        return self.subject, self.sink
+
+    @property
     def unheard_since(self) -> datetime:
         """Return since when this sink has taken nothing of what it is owed of the subject."""
         return self.waiting or self.since
 
-    def renewed(self, now: datetime, *, later: bool = False) -> "Owed":
+    def renewed(self, newer: "Owed") -> "Owed":
         """Return the debt of a newer state, with all that the sink may have heard or not.
 
-        It is to be met at once, or `later`, when the older one was to be.
+        It is to be met at once; or, if the newer one has time, when the older one was to be.
         """
         # `since` tells the two apart, also where one reading of a clock serves both.
-        since = now if now != self.since else now + timedelta(microseconds=1)
+        since = newer.since
+        if since == self.since:
+            since += timedelta(microseconds=1)
         return replace(
             self,
             since=since,
             waiting=self.unheard_since,
             attempts=0,
-            not_before=self.not_before if later else None,
+            not_before=None if newer.not_before is None else self.not_before,
+            instead_of=newer.instead_of or self.instead_of,
         )
 
 

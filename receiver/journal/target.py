@@ -89,6 +89,10 @@ class Journal:
         """Return the incident of that id."""
         return next((i for i in self.incidents if i.id == id_), None)
 
+    def notice(self, subject: str) -> Notice | None:
+        """Return the notice of that subject."""
+        return next((n for n in self.notices if n.subject == subject), None)
+
     def incident_of(self, uid: str, code: str) -> Incident | None:
         """Return the incident that counts for that code of that Deployment.
 
@@ -165,37 +169,27 @@ class Journal:
         routes meanwhile, who was told the beginning is told the end. `not_before`: it has time
         until then; what is owed already keeps its own time.
         """
-        before = {o.sink: o for o in self.owed if o.subject == subject}
-        fresh = tuple(
-            before[sink].renewed(now, later=not_before is not None)
-            if sink in before
-            else Owed(subject=subject, sink=sink, since=now, not_before=not_before)
+        return self._owing(
+            Owed(subject=subject, sink=sink, since=now, not_before=not_before)
             for sink in dict.fromkeys((*sinks, *self.heard(subject)))
         )
-        names = {(o.subject, o.sink) for o in fresh}
-        others = tuple(o for o in self.owed if (o.subject, o.sink) not in names)
-        return replace(self, owed=(*others, *fresh))
 
     def owe_instead(self, owed: Owed, sinks: Iterable[str], now: datetime) -> "Journal":
         """Return it owing these sinks what another has not taken; noted, for it is done once."""
-        before = {o.sink: o for o in self.owed if o.subject == owed.subject}
-        fresh = tuple(
-            replace(
-                before[sink].renewed(now)
-                if sink in before
-                else Owed(subject=owed.subject, sink=sink, since=now),
-                instead_of=owed.sink,
-            )
+        after = self._owing(
+            Owed(subject=owed.subject, sink=sink, since=now, instead_of=owed.sink)
             for sink in dict.fromkeys(sinks)
             if sink != owed.sink
         )
-        names = {(o.subject, o.sink) for o in fresh}
-        others = tuple(
-            replace(o, fell_back=True) if (o.subject, o.sink) == (owed.subject, owed.sink) else o
-            for o in self.owed
-            if (o.subject, o.sink) not in names
-        )
-        return replace(self, owed=(*others, *fresh))
+        noted = (replace(o, fell_back=True) if o.key == owed.key else o for o in after.owed)
+        return replace(after, owed=tuple(noted))
+
+    def _owing(self, wanted: Iterable[Owed]) -> "Journal":
+        """Return it with these debts, the newest last; one that is there already is renewed."""
+        before = {o.key: o for o in self.owed}
+        fresh = {o.key: before[o.key].renewed(o) if o.key in before else o for o in wanted}
+        others = (o for o in self.owed if o.key not in fresh)
+        return replace(self, owed=(*others, *fresh.values()))
 
     def with_notice(self, notice: Notice) -> "Journal":
         """Return it with this notice added, or replaced."""
@@ -208,8 +202,7 @@ class Journal:
 
     def debt(self, owed: Owed) -> Owed | None:
         """Return a debt as it is now, None when it is met, or a newer state is owed."""
-        key = (owed.subject, owed.sink, owed.since)
-        return next((o for o in self.owed if (o.subject, o.sink, o.since) == key), None)
+        return next((o for o in self.owed if (o.key, o.since) == (owed.key, owed.since)), None)
 
     def heard(self, subject: str) -> tuple[str, ...]:
         """Return the sinks that have taken something of a subject."""
@@ -221,17 +214,14 @@ class Journal:
         `state` None: the sink took nothing, the debt is given up or pointless. A sink that has
         taken something is in no doubt, and not waited for any more.
         """
-        key = (owed.subject, owed.sink)
-        left = tuple(o for o in self.owed if (o.subject, o.sink) != key or o.since != owed.since)
+        left = tuple(o for o in self.owed if o.key != owed.key or o.since != owed.since)
         told = self.told
         if state is not None:
             left = tuple(
-                replace(o, doubt=None, waiting=None, fell_back=False)
-                if (o.subject, o.sink) == key
-                else o
+                replace(o, doubt=None, waiting=None, fell_back=False) if o.key == owed.key else o
                 for o in left
             )
-            others = tuple(t for t in told if (t.subject, t.sink) != key)
+            others = tuple(t for t in told if (t.subject, t.sink) != owed.key)
             told = (
                 *others,
                 Told(subject=owed.subject, sink=owed.sink, state=state, at=now, mark=mark),
@@ -262,7 +252,7 @@ class Journal:
 
 
 def _postponed(debt: Owed, tried: Owed, until: datetime, doubt: datetime | None) -> Owed:
-    if (debt.subject, debt.sink) != (tried.subject, tried.sink):
+    if debt.key != tried.key:
         return debt
     debt = replace(debt, doubt=debt.doubt or doubt)
     if debt.since != tried.since:
