@@ -46,18 +46,19 @@ class Claims:
         self._count += 1
         news = self.heartbeats.news()
         found = await setup.cluster.beat(BEATS, {setup.replica: str(self._count)} | news)
-        self.heartbeats.told(news, found)
-        self._listen({key: beat for key, beat in found.items() if not key.startswith(PREFIX)})
         now = setup.clock.monotonic()
+        listened, self._listened_at = self._listened_at, now
+        deaf = listened is not None and now - listened >= setup.timing.lasts
+        self.heartbeats.told(news, found, deaf=deaf)
+        beats = {key: beat for key, beat in found.items() if not key.startswith(PREFIX)}
+        self._listen(beats, now, deaf=deaf)
         for replica, heard in list(self._heard.items()):
             if replica != setup.replica and now - heard.at > setup.timing.forget:
                 await setup.cluster.beat(BEATS, {replica: None})
                 self._heard.pop(replica, None)
 
-    def _listen(self, found: Mapping[str, str]) -> None:
-        now = self._setup.clock.monotonic()
-        listened, self._listened_at = self._listened_at, now
-        if listened is not None and now - listened >= self._setup.timing.lasts:
+    def _listen(self, found: Mapping[str, str], now: float, *, deaf: bool) -> None:
+        if deaf:
             # The silence was ours: the others have their time once more.
             self._heard = {name: replace(heard, at=now) for name, heard in self._heard.items()}
             self._silent_since.clear()

@@ -48,7 +48,6 @@ class Silence:
     watchdog: str
     silent: bool | None
     urls: tuple[str, ...]
-    last_at: datetime
 
 
 class Heartbeats:
@@ -87,14 +86,16 @@ class Heartbeats:
         old = [k for k, s in self._sources.items() if now - s.posted_at > EXPECTED_FOR]
         return dict.fromkeys(old) | self._unsaid
 
-    def told(self, news: Mapping[str, str | None], found: Mapping[str, str]) -> None:
-        """Take note of what was said with a beat, and of all that the beats say since."""
-        now = self._setup.clock.monotonic()
-        listened, self._listened_at = self._listened_at, now
+    def told(self, news: Mapping[str, str | None], found: Mapping[str, str], *, deaf: bool) -> None:
+        """Take note of what was said with a beat, and of all that the beats say since.
+
+        `deaf`: for longer than a claim lasts nobody could be heard.
+        """
+        self._listened_at = now = self._setup.clock.monotonic()
         for key, receipt in news.items():
             if self._unsaid.get(key) == receipt:
                 self._unsaid.pop(key, None)
-        if listened is not None and now - listened >= self._setup.timing.lasts:
+        if deaf:
             # The silence was ours: the others have their time once more.
             self._sources = {k: replace(s, seen_at=now) for k, s in self._sources.items()}
         for key, receipt in found.items():
@@ -132,7 +133,6 @@ class Heartbeats:
                 watchdog=watchdog,
                 silent=self._silent(sources),
                 urls=tuple(sorted({s.url for s in sources})),
-                last_at=max(s.posted_at for s in sources),
             )
             for watchdog, sources in sorted(by_watchdog.items())
         )
