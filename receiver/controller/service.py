@@ -272,11 +272,9 @@ class Controller:
 
     def _rights(self) -> tuple[str, bool]:
         """Return what is missing, and whether anything can be done at all."""
-        denied = self._work.denied
-        if denied is None:
+        if self._work.denied is None:
             return "not asked yet", False
-        text = "; ".join(f"{where}: {', '.join(what)}" for where, what in denied.items())
-        return text[:500] or "ok", self._work.able
+        return self._work.lacking or "ok", self._work.able
 
     def _reached(self) -> bool:
         beaten = self._work.beaten_at

@@ -128,8 +128,13 @@ class Work:
         if self.able:
             self.alarm.settled("rights")
         else:
-            what = "; ".join(f"{where}: {', '.join(each)}" for where, each in denied.items())
-            self.alarm.stuck("rights", "every target", f"we lack the rights {what}"[:500])
+            self.alarm.stuck("rights", "every target", f"we lack the rights {self.lacking}")
+
+    @property
+    def lacking(self) -> str:
+        """Return which rights we lack, by namespace, in at most 500 characters; "": none known."""
+        denied = self.denied or {}
+        return "; ".join(f"{where}: {', '.join(what)}" for where, what in denied.items())[:500]
 
     @property
     def able(self) -> bool:
