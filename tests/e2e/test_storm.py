@@ -31,19 +31,24 @@ TARGETS, ALERTS, DELIVERIES = (1000, 10_000, 10_000) if FULL else (200, 2000, 10
 CLOCK = SystemClock()
 # MiB. A body of 10,000 alerts is 12 MiB, and is held several times over while it is read.
 MOST_MEMORY = 600
-# Seconds: alone on the machine; among other tests, which take both cores, it only must not hang.
-HEALTH_WITHIN = 1.0 if FULL else 5.0
+# Seconds, without those in which other tests had the cores.
+HEALTH_WITHIN = 1.0
 
 
-def _memory(config: Path) -> float:
-    """Return the peak memory of the service with this configuration, in MiB."""
+def _process(config: Path) -> Path:
+    """Return where the kernel tells of the service with this configuration (proc(5))."""
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             if str(config).encode() in file.read_bytes():
-                found = re.search(r"VmHWM:\s+(\d+)", (file.parent / "status").read_text())
-                assert found is not None
-                return int(found[1]) / 1024
+                return file.parent
     raise LookupError(config)
+
+
+def _memory(process: Path) -> float:
+    """Return the peak memory of a process, in MiB."""
+    found = re.search(r"VmHWM:\s+(\d+)", (process / "status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024
 
 
 def _alert(number: int) -> dict[str, Any]:
@@ -51,15 +56,20 @@ def _alert(number: int) -> dict[str, Any]:
     return firing(CLOCK.now(), **labels)
 
 
-# In a process of its own: this one is busy with being the cluster and ten thousand senders.
+# In a process of its own: this one is busy with being the cluster and ten thousand senders. What
+# the service or the probe waited for a core is no fault of the service (the second field of
+# schedstat, in nanoseconds: Documentation/scheduler/sched-stats.rst).
 PROBE = """
 import sys, threading, time, urllib.request
 over, took = threading.Event(), []
+def waited():
+    files = "/proc/thread-self/schedstat", sys.argv[2] + "/schedstat"
+    return sum(int(open(file).read().split()[1]) for file in files) / 1e9
 def ask():
     while not over.is_set():
-        began = time.monotonic()
+        began, before = time.monotonic(), waited()
         assert urllib.request.urlopen(sys.argv[1], timeout=30).status == 200
-        took.append(time.monotonic() - began)
+        took.append(time.monotonic() - began - (waited() - before))
         time.sleep(0.1)
 asking = threading.Thread(target=ask)
 asking.start()
@@ -79,11 +89,11 @@ class Health:
 
 
 @contextlib.asynccontextmanager
-async def _watched(url: str) -> AsyncIterator[Health]:
+async def _watched(url: str, process: Path) -> AsyncIterator[Health]:
     """Ask /health all the time until the end of the block."""
     found = Health()
     probe = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROBE, f"{url}/health"),
+        *(sys.executable, "-c", PROBE, f"{url}/health", str(process)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -114,7 +124,7 @@ async def test_a_storm_is_answered_within_bounds(tmp_path: Path) -> None:
         headers = {"Authorization": f"Bearer {demo.TOKEN}"}
         said: Counter[int] = Counter()
         async with served(config, port, tmp_path / "log") as url:
-            where = f"{url}/api/v1/alerts"
+            where, process = f"{url}/api/v1/alerts", _process(own)
 
             async def post(body: bytes) -> int:
                 async with session.post(where, data=io.BytesIO(body), headers=headers) as got:
@@ -123,16 +133,17 @@ async def test_a_storm_is_answered_within_bounds(tmp_path: Path) -> None:
 
             body = json.dumps(webhook(*(_alert(n) for n in range(ALERTS)))).encode()
             began = CLOCK.monotonic()
-            async with _watched(url) as health:
+            async with _watched(url, process) as health:
                 status = await post(body)
             seconds = CLOCK.monotonic() - began
             print(
                 f"{ALERTS} alerts in one body of {len(body) / 2**20:.0f} MiB: {status} after "
-                f"{seconds:.1f} s, /health within {health.slowest:.2f} s, {_memory(own):.0f} MiB"
+                f"{seconds:.1f} s, /health within {health.slowest:.2f} s, "
+                f"{_memory(process):.0f} MiB"
             )
             assert status in (200, 503)
             assert health.slowest < HEALTH_WITHIN
-            assert _memory(own) < MOST_MEMORY
+            assert _memory(process) < MOST_MEMORY
 
             bodies = [json.dumps(webhook(_alert(n))).encode() for n in range(TARGETS)]
             gate = asyncio.Semaphore(500)
@@ -142,15 +153,15 @@ async def test_a_storm_is_answered_within_bounds(tmp_path: Path) -> None:
                     said[await post(bodies[number % TARGETS])] += 1
 
             began = CLOCK.monotonic()
-            async with _watched(url) as health, asyncio.TaskGroup() as group:
+            async with _watched(url, process) as health, asyncio.TaskGroup() as group:
                 for number in range(DELIVERIES):
                     group.create_task(deliver(number))
             seconds = CLOCK.monotonic() - began
             print(
                 f"{DELIVERIES} deliveries: {dict(said)} in {seconds:.1f} s, "
-                f"/health within {health.slowest:.2f} s, {_memory(own):.0f} MiB"
+                f"/health within {health.slowest:.2f} s, {_memory(process):.0f} MiB"
             )
             assert set(said) <= {200, 503}
             assert said[200] > 0
             assert health.slowest < HEALTH_WITHIN
-            assert _memory(own) < MOST_MEMORY
+            assert _memory(process) < MOST_MEMORY
