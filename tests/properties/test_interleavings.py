@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.properties.plays import Kind, Step, To, play
 
-EXAMPLES = 16
+EXAMPLES = 25
 # What comes often enough to matter comes often here, too.
 KINDS: tuple[Kind, ...] = (*get_args(Kind), "deploy", "fire", "fire", "again", "resolve", "pass")
 TO: st.SearchStrategy[To] = st.sampled_from(get_args(To))
