@@ -98,13 +98,10 @@ lint: setup ## Style, types, and who may import whom
 actionlint: # The reader of the GitHub workflows (once, half a minute)
 	@.ci/actionlint
 
-.PHONY: builder
-builder: # buildah, where apt-get can bring it
-	@.ci/builder
-
 .PHONY: image
-image: setup builder ## Build the image on a base made here, run it, and judge it
-	@$(BIN)/pytest -n0 -s tests/image $(PYTEST_ARGS)
+image: setup ## Build the image on a base made here, run it, and judge it
+	@.ci/packages image
+	$(BIN)/pytest -n0 -s tests/image $(PYTEST_ARGS)
 
 SBOM ?= dist/rollback-receiver.cdx.json
 .PHONY: sbom
