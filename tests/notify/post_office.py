@@ -84,7 +84,7 @@ class PostOffice:
             server.transport.close()
         return self.says.get(step)
 
-    async def handle_MAIL(  # noqa: N802
+    async def handle_MAIL(  # noqa: N802 - so aiosmtpd calls it
         self,
         server: SMTP,
         _session: Session,
@@ -95,7 +95,7 @@ class PostOffice:
         envelope.mail_from = address
         return await self._step(server, "MAIL") or "250 OK"
 
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(  # noqa: N802 - so aiosmtpd calls it
         self,
         server: SMTP,
         _session: Session,
@@ -109,7 +109,7 @@ class PostOffice:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(  # noqa: N802
+    async def handle_DATA(  # noqa: N802 - so aiosmtpd calls it
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
         said = await self._step(server, "DATA")
