@@ -275,8 +275,10 @@ def faults(kind: Type, value: Any, owner: str = "", path: str = "") -> Iterator[
         if not isinstance(value, dict):
             yield _cannot(value, owner, path, f"v1.{kind.name}")
             return
+        # Most fields of most objects are absent.
         for name, of in kind.fields.items():
-            yield from faults(of, value.get(name), kind.name, f"{path}.{name}")
+            if (item := value.get(name)) is not None:
+                yield from faults(of, item, kind.name, f"{path}.{name}")
     elif isinstance(kind, Slice):
         if not isinstance(value, list):
             yield _cannot(value, owner, path, "[]")
@@ -349,11 +351,9 @@ def _written(kind: Type, value: Any) -> Any:
     if value is None:
         return None
     if isinstance(kind, Struct):
-        fields = {name: _written(of, value.get(name)) for name, of in kind.fields.items()}
-        if kind.is_open:
-            fields |= {k: clone(v) for k, v in value.items() if k not in kind.fields}
         # In the order in which they came: whoever reads it by eye finds it as it was sent.
-        return {name: fields[name] for name in value if fields.get(name) is not None}
+        written = ((name, _field(kind, name, item)) for name, item in value.items())
+        return {name: item for name, item in written if item is not None}
     if isinstance(kind, Slice):
         return [_written_item(kind.of, item) for item in value] or None
     if isinstance(kind, Map):
@@ -361,6 +361,12 @@ def _written(kind: Type, value: Any) -> Any:
     if isinstance(kind, str) and value == _ZEROS.get(kind):
         return None
     return clone(value)
+
+
+def _field(kind: Struct, name: str, item: Any) -> Any:
+    if name in kind.fields:
+        return _written(kind.fields[name], item)
+    return clone(item) if kind.is_open else None
 
 
 def _written_item(kind: Type, item: Any) -> Any:

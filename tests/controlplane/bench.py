@@ -64,8 +64,9 @@ class Measured:
             "alerts posted to last patch": f"{self.last_patch:.1f} s",
             "the bare calls alone": f"{self.bare:.1f} s",
             "alerts posted to last rollout complete": f"{self.complete:.1f} s",
-            "memory of the service, idle": f"{self.idle:.0f} MiB",
-            "memory of the service, at its peak": f"{self.peak:.0f} MiB",
+            "memory of the service, idle and at its peak": (
+                f"{self.idle:.0f} MiB, {self.peak:.0f} MiB"
+            ),
             "requests for each rollback, from alert to complete": f"{self.requests:.1f}",
             "of them": ", ".join(f"{n:.1f} {what}" for what, n in self.verbs.items()),
         }

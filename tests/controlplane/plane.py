@@ -201,23 +201,24 @@ class ControlPlane:
             time.sleep(0.05)
 
     def _answers(self, url: str, *, authority: bool) -> bool:
-        context = None
-        if url.startswith("https:"):
-            certificate = self._certificates / "apiserver.crt"
-            if authority and not certificate.exists():
-                return False
-            context = ssl.create_default_context(cafile=certificate if authority else None)
-            if not authority:  # a certificate of its own that nobody else uses
-                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.token}"})
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-        )
         try:
+            context = self._context(authority=authority) if url.startswith("https:") else None
+            request = urllib.request.Request(url, headers={"Authorization": f"Bearer {self.token}"})
+            opener = urllib.request.build_opener(
+                urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+            )
             with opener.open(request, timeout=5) as answer:
                 return bool(answer.status == 200)
-        except OSError:
+        except OSError:  # its certificate may not be there, or be written at this moment
             return False
+
+    def _context(self, *, authority: bool) -> ssl.SSLContext:
+        """Trust the API server's own certificate; without `authority`, any."""
+        if authority:
+            return ssl.create_default_context(cafile=self._certificates / "apiserver.crt")
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
 
     # --- what a test asks of it
 

@@ -81,9 +81,14 @@ class Scene(Front):
         self.world = world
         self.namespace, self.state_namespace = world.namespace, world.state_namespace
         self._config: Obj = config
+        # Where replicas that start from now on reach the API server, if not where it is.
+        self.by_way_of = ""
 
     def kubeconfig(self) -> Obj:
-        return self._config
+        if not self.by_way_of:
+            return self._config
+        cluster = self._config["clusters"][0] | {"cluster": {"server": self.by_way_of}}
+        return self._config | {"clusters": [cluster]}
 
     def configured(self, document: Obj) -> None:
         auth: Obj = document["auth"]
@@ -184,13 +189,17 @@ async def _bound(world: RealWorld, without: tuple[str, str] | None) -> AsyncIter
 
 def ours(records: list[Obj], namespace: str) -> list[Obj]:
     """Return the audit records of template writes that our ServiceAccount made and that applied."""
+    return [r for r in tried(records, namespace) if r["responseStatus"]["code"] == 200]
+
+
+def tried(records: list[Obj], namespace: str) -> list[Obj]:
+    """Return the audit records of template writes that our ServiceAccount asked for."""
     return [
         record
         for record in records
         if record["user"]["username"].endswith(f":{ACCOUNT}")
         and record["objectRef"].get("namespace") == namespace
         and record["objectRef"]["resource"] == "deployments"
-        and record["responseStatus"]["code"] == 200
         and "dryRun" not in record["requestURI"]
         and TEMPLATE in json.dumps(record.get("requestObject"))
     ]

@@ -1,5 +1,6 @@
 """What only a real API server has: apply, admission policies, tokens, and roles."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from receiver import rollout as ro
 from receiver.errors import Denied, Forbidden
 from receiver.kube import KubernetesCluster
+from tests.controlplane.manifests import somebody
 from tests.controlplane.plane import ControlPlane
 from tests.controlplane.tokens import expired
 from tests.controlplane.world import RealWorld, denying, on_kubernetes
@@ -14,7 +16,6 @@ from tests.kube.http import APPLY, Obj, add, image_of
 from tests.kube.wishes import annotate, deployed
 
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
-ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 
 @on_kubernetes
@@ -56,6 +57,27 @@ async def test_an_owner_by_server_side_apply_must_force_to_bring_the_bad_image_b
     assert await apply("app:v2", force="true") == 200
 
 
+# --- what a restart of the API server forgets
+
+
+@on_kubernetes
+async def test_a_watch_from_before_a_restart_of_the_api_server_is_410_and_ends_at_once(
+    world: RealWorld, plane: ControlPlane
+) -> None:
+    obj = await deployed(world, replicas=0)
+    old = obj["metadata"]["resourceVersion"]
+    await world.cluster.patch(world.namespace, "api", annotate(obj, "note", "newer"))
+    plane.stop_api_server()
+    await asyncio.to_thread(plane.start_api_server)
+    path = world.path("Deployment", world.namespace)
+    async with world.http.watch(path, resourceVersion=old) as events:
+        event = await events.next()
+    assert event is not None
+    assert (event["type"], event["object"]["code"]) == ("ERROR", 410)
+    async with world.cluster.watch(world.namespace, "api", old) as changes:
+        assert [change async for change in changes] == []
+
+
 # --- admission
 
 
@@ -77,7 +99,7 @@ async def test_the_deny_of_an_admission_policy_is_422_with_causes_and_stays_boun
         assert (await world.deployment())["metadata"]["generation"] == obj["metadata"]["generation"]
 
 
-# --- who somebody is, and what they may
+# --- who somebody is, and what they may: the rest is in tests/kube/test_contract_who_may_what.py
 
 
 async def _review(world: RealWorld, token: str, *audiences: str) -> Obj:
@@ -86,23 +108,6 @@ async def _review(world: RealWorld, token: str, *audiences: str) -> Obj:
     assert answer.status == 201
     status: Obj = answer.body["status"]
     return status
-
-
-@on_kubernetes
-async def test_a_token_is_good_for_its_audience_alone(world: RealWorld) -> None:
-    await world.account("alice")
-    token = await world.token("alice", "rollback-receiver")
-    good = await _review(world, token, "rollback-receiver")
-    assert good["authenticated"] is True
-    assert good["audiences"] == ["rollback-receiver"]
-    assert good["user"]["username"] == f"system:serviceaccount:{world.state_namespace}:alice"
-    for status in (
-        await _review(world, token, "somebody-else"),
-        await _review(world, token),
-        await _review(world, "nonsense", "rollback-receiver"),
-    ):
-        assert not status.get("authenticated")
-        assert status["error"]
 
 
 @on_kubernetes
@@ -121,34 +126,6 @@ async def test_a_token_that_has_expired_or_whose_owner_is_gone_is_nobodys(
         return not (await _review(world, token, "rollback-receiver")).get("authenticated")
 
     await world.until(gone)
-
-
-@on_kubernetes
-async def test_who_may_do_what_follows_the_role_bindings(world: RealWorld) -> None:
-    user = f"system:serviceaccount:{world.state_namespace}:alice"
-    wanted = {
-        "group": "apps",
-        "resource": "deployments",
-        "verb": "patch",
-        "namespace": world.namespace,
-        "name": "api",
-    }
-
-    async def allowed() -> bool:
-        spec = {"user": user, "resourceAttributes": wanted}
-        answer = await world.http.post(ACCESS_REVIEWS, {"spec": spec})
-        assert answer.status == 201
-        return bool(answer.body["status"]["allowed"])
-
-    assert not await allowed()
-    rules = [{"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["patch"]}]
-    async with world.granted("alice", rules, world.namespace):
-        await world.until(allowed)
-
-    async def refused() -> bool:
-        return not await allowed()
-
-    await world.until(refused)
 
 
 @on_kubernetes
@@ -172,6 +149,11 @@ async def test_a_role_that_names_one_deployment_is_enough_for_all_we_do_with_it(
             version = obj["metadata"]["resourceVersion"]
             async with cluster.watch(world.namespace, "api", version) as events:
                 assert await anext(events) is not None
+            async with somebody(world, "narrow") as http:
+                path = world.path("Deployment", world.namespace)
+                named = await http.get(path, fieldSelector="metadata.name=api")
+                assert [each["metadata"]["name"] for each in named.body["items"]] == ["api"]
+                assert (await http.get(path)).status == 403
             with pytest.raises(Forbidden, match="list"):
                 await cluster.deployments(world.namespace, labels="")
         finally:

@@ -63,6 +63,8 @@ async def test_two_replicas_told_at_once_undo_once(tmp_path: Path, plane: Contro
         assert await on.image() == "v2"
         assert len(ours(plane.audited(), on.namespace)) == 1
         assert len((await on.ask(two, "GET", "incidents"))[1]["incidents"]) == 1
+        events = await on.world.list("Event", on.namespace)
+        assert [e.get("action") for e in events].count("RolledBack") == 1
 
 
 async def test_the_second_undo_of_a_service_does_not_flip_back(
@@ -152,6 +154,9 @@ async def test_a_destination_that_never_gets_ready_ends_as_failed_and_stays(
         await asyncio.sleep(1)
         assert await on.image() == "v1-bad"
         assert len(ours(plane.audited(), on.namespace)) == 1
+        _, shown = await on.ask(replica, "GET", f"deployments/{on.namespace}/{NAME}")
+        marks = {r["images"][0]["image"]: r["marks"] for r in shown["history"]}
+        assert "quarantined" in marks["app:v2"]
         assert on.people.pages[-1]["event_action"] == "trigger"
 
 

@@ -81,16 +81,15 @@ class RealWorld(World):
 
     # --- people and what they may
 
-    async def account(self, name: str) -> None:
-        """Create a ServiceAccount beside our state."""
+    async def account(self, name: str) -> str:
         path = f"/api/v1/namespaces/{self.state_namespace}/serviceaccounts"
         answer = await self.http.post(path, {"metadata": {"name": name}})
         assert answer.status in (201, 409), answer
+        return f"system:serviceaccount:{self.state_namespace}:{name}"
 
-    async def token(self, name: str, audience: str | None = None, seconds: int = 3600) -> str:
-        """Return a token of a ServiceAccount, for the API server or for another audience."""
+    async def token(self, name: str, audience: str | None = None) -> str:
         path = f"/api/v1/namespaces/{self.state_namespace}/serviceaccounts/{name}/token"
-        spec: Obj = {"expirationSeconds": seconds}
+        spec: Obj = {"expirationSeconds": 3600}
         answer = await self.http.post(
             path, {"spec": spec | ({"audiences": [audience]} if audience else {})}
         )
@@ -102,7 +101,6 @@ class RealWorld(World):
     async def granted(
         self, name: str, rules: list[Obj], namespace: str | None = None
     ) -> AsyncIterator[None]:
-        """Grant rules to a ServiceAccount of ours: in a namespace, or with None everywhere."""
         kind = "Role" if namespace else "ClusterRole"
         base = f"{RBAC}/namespaces/{namespace}" if namespace else RBAC
         called = f"{self.namespace}-{name}"

@@ -11,7 +11,8 @@ import aiohttp
 
 from receiver.kube import KubernetesCluster, connect
 from receiver.sandbox import Attributes, RolloutError, Sandbox, Token
-from tests.kube.http import Http
+from receiver.sandbox.reviews import API_AUDIENCE
+from tests.kube.http import Http, Obj
 from tests.kube.world import Call, World
 from tests.virtual import LoopClock, run
 
@@ -25,6 +26,7 @@ class SandboxWorld(World):
         super().__init__(http, clock, namespace=NAMESPACE, state_namespace=STATE_NAMESPACE)
         self.sandbox = sandbox
         self.url = http.url
+        self._rights: dict[str, list[tuple[str | None, Obj]]] = {}
 
     async def open(self) -> None:
         self._cluster = await self.connect()
@@ -51,6 +53,48 @@ class SandboxWorld(World):
             return str(does[verb]())
         except RolloutError as error:
             return f"error: {error}"
+
+    async def account(self, name: str) -> str:
+        user = f"system:serviceaccount:{STATE_NAMESPACE}:{name}"
+        self._rights.setdefault(user, [])
+        self.sandbox.reviews.may = self._may
+        return user
+
+    async def token(self, name: str, audience: str | None = None) -> str:
+        user = f"system:serviceaccount:{STATE_NAMESPACE}:{name}"
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{STATE_NAMESPACE}"]
+        token = f"{name}.{audience}.signature"
+        self.sandbox.reviews.tokens[token] = Token(
+            user,
+            [*groups, "system:authenticated"],
+            [audience or API_AUDIENCE],
+            uid=f"uid-of-{name}",
+        )
+        return token
+
+    @contextlib.asynccontextmanager
+    async def granted(
+        self, name: str, rules: list[Obj], namespace: str | None = None
+    ) -> AsyncIterator[None]:
+        user = await self.account(name)
+        self._rights[user] = [(namespace, rule) for rule in rules]
+        try:
+            yield
+        finally:
+            self._rights[user] = []
+
+    def _may(self, who: str, groups: tuple[str, ...], wanted: Attributes) -> bool:
+        """Judge the accounts by what they were granted; others may do everything."""
+        del groups
+        if who not in self._rights:
+            return True
+        return any(
+            namespace in (None, wanted.namespace)
+            and wanted.group in rule["apiGroups"]
+            and wanted.resource in rule["resources"]
+            and wanted.verb in rule["verbs"]
+            for namespace, rule in self._rights[who]
+        )
 
     @contextlib.asynccontextmanager
     async def lacking(self, *rights: tuple[str, str]) -> AsyncIterator[KubernetesCluster]:

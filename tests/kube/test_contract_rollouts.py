@@ -107,6 +107,12 @@ async def test_old_revisions_are_pruned_to_the_limit(world: World) -> None:
         return await world.revisions() == {"3": "app:v3", "4": "app:v4"}
 
     await world.until(pruned)
+    assert "unable to find specified revision 2" in await world.rollout(
+        "undo", "api", "--to-revision=2"
+    )
+    await world.rolled_out()
+    await _undo(world)
+    assert image_of(await world.complete()) == "app:v3"
 
 
 @contract
@@ -119,6 +125,7 @@ async def test_with_a_limit_of_none_nothing_is_left_to_go_back_to(world: World) 
     await world.until(pruned)
     said = await world.rollout("undo", "api")
     assert "no rollout history found" in said
+    assert ro.destination(await _look(world), ()) is None
 
 
 @contract

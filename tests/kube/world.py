@@ -56,6 +56,20 @@ class World(abc.ABC):
         """Connect as somebody who may do everything but these (verb, plural)."""
 
     @abc.abstractmethod
+    async def account(self, name: str) -> str:
+        """Create a ServiceAccount beside our state, without any right; return its user name."""
+
+    @abc.abstractmethod
+    async def token(self, name: str, audience: str | None = None) -> str:
+        """Return a token of a ServiceAccount, for the API server or for another audience."""
+
+    @abc.abstractmethod
+    def granted(
+        self, name: str, rules: list[Obj], namespace: str | None = None
+    ) -> AbstractAsyncContextManager[None]:
+        """Grant rules to a ServiceAccount of ours: in a namespace, or with None everywhere."""
+
+    @abc.abstractmethod
     async def rollout(self, verb: str, name: str, *flags: str) -> str:
         """Do `kubectl rollout VERB deployment/NAME` and return what it says, errors included."""
 
