@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aiohttp.web import Application, TCPSite
+from aiohttp.web import Application, AppRunner, TCPSite
 from prometheus_client import CollectorRegistry
 
 from receiver import __version__, web
@@ -27,6 +27,7 @@ from receiver.controller.ports import Cluster, Delivery, Failure, Receipt
 from receiver.controller.service import Controller
 from receiver.controller.setup import Setup, Timing
 from receiver.decisions import Policy
+from receiver.errors import Rejected
 from receiver.journal import OPEN, Phase
 from receiver.kube import CALLS, KubernetesCluster, connect
 from receiver.ledger import Breaker, Budgets
@@ -368,6 +369,17 @@ def _credentials(settings: Settings, identities: Identities, *, insecure: bool) 
     return Credentials(tokens, basic, insecure=insecure, kubernetes=kubernetes)
 
 
+async def _listen(runner: AppRunner, server: st.Server) -> None:
+    """Begin to listen; raises `Rejected` where that address or port is not to be had."""
+    try:
+        await TCPSite(runner, server.address, server.port).start()
+    except OSError as error:
+        number = error.errno or 0
+        why = os.strerror(number) if number > 0 else error.strerror
+        text = f"cannot listen on {server.address}, port {server.port}: {why}"
+        raise Rejected(text, reason="address") from None
+
+
 @contextlib.asynccontextmanager
 async def running(
     settings: Settings, world: World, *, insecure: bool = False
@@ -378,7 +390,7 @@ async def running(
     runner = web.runner(parts.application, drain=server.drain.total_seconds())
     await runner.setup()
     try:
-        await TCPSite(runner, server.address, server.port).start()
+        await _listen(runner, server)
         await parts.controller.start_up()
         host, port = runner.addresses[0][:2]
         world.log.info("service_started", address=host, port=port, mode=settings.policy.mode)

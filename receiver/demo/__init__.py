@@ -7,6 +7,7 @@ where they are installed; else captured webhooks are played.
 import asyncio
 import contextlib
 import json
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
@@ -98,17 +99,20 @@ async def run(*, hold: bool, captured: bool) -> int:
 @contextlib.asynccontextmanager
 async def _service(stage: Stage) -> AsyncIterator[None]:
     """Run the sandbox, the people and the service, configured by a file as anywhere."""
-    sandbox, folder = stage.sandbox, stage.folder
+    sandbox = stage.sandbox
     async with sandbox.serve() as stage.kubernetes, stage.people.serve() as people:
         sandbox.create_namespace(STATE)
         sandbox.create("ConfigMap", {"metadata": {"name": SWITCH, "namespace": STATE}})
-        config = write_config(stage.folder, stage.sandbox.kubeconfig(stage.kubernetes), people)
+        config = write_config(stage.folder, sandbox.kubeconfig(stage.kubernetes), people)
         settings = read(config)
         if not isinstance(settings, Settings):
             raise DemoError("; ".join(map(str, settings)))
         async with app.running(settings, stage.world) as replica:
             stage.url = replica.url
-            stage.timeline.say("setup", f"service on {replica.url}, configured by {folder}")
+            said = f"Kubernetes API on {stage.kubernetes}, a sandbox in this process"
+            stage.timeline.say("setup", f"{said}: no cluster needed")
+            stage.timeline.say("setup", f"Slack and PagerDuty on {people}, played by this process")
+            stage.timeline.say("setup", f"service on {replica.url}, configured by {config}")
             yield
 
 
@@ -320,19 +324,33 @@ async def until(holds: Callable[[], bool], what: str) -> None:
 
 
 async def _hold(stage: Stage) -> None:
-    """Print what can be tried by hand, and stay up."""
+    """Print what can be tried by hand, and stay up until Ctrl-C."""
     auth = f"-H 'Authorization: Bearer {PERSON_TOKEN}'"
     target = f"{stage.url}/api/v1/deployments/{NAMESPACE}/{DEPLOYMENT}"
     post = f"curl -s {auth} -X POST {target}/rollback"
+    read = " | python3 -m json.tool"
     lines = (
-        f"curl -s {auth} {target} | python3 -m json.tool",
-        f"""{post} -d '{{"reason":"trying it","dry_run":true}}'""",
-        f"""{post} -d '{{"reason":"back to v1","to_revision":1}}'""",
-        f"curl -s {auth} {stage.url}/api/v1/incidents | python3 -m json.tool",
-        f"curl -s {stage.url}/health {stage.url}/ready",
-        f"curl -s {stage.url}/metrics | grep rollback_receiver",
+        ("the history, with images, ages and marks", f"curl -s {auth} {target}{read}"),
+        (
+            "a rollback by hand, judged by the API server and not done",
+            f"""{post} -d '{{"reason":"trying it","to_revision":1,"dry_run":true}}'{read}""",
+        ),
+        (
+            "and done",
+            f"""{post} -d '{{"reason":"back to v1","to_revision":1,"wait":true}}'{read}""",
+        ),
+        (
+            "one more step back, so soon: refused",
+            f"""{post} -d '{{"reason":"once more"}}'{read}""",
+        ),
+        ("what happened", f"curl -s {auth} {stage.url}/api/v1/incidents{read}"),
+        ("how it is", f"curl -s {stage.url}/health{read}"),
+        ("what it counted", f"curl -s {stage.url}/metrics | grep '^rollback_receiver.* [1-9]'"),
     )
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     stage.timeline.say("try", "by hand, until Ctrl-C:")
-    for line in lines:
-        print(f"    {line}", flush=True)
-    await asyncio.Event().wait()
+    for what, line in lines:
+        print(f"    # {what}\n    {line}", flush=True)
+    await stop.wait()

@@ -4,16 +4,28 @@ from collections.abc import Callable
 from typing import Any
 
 from receiver.clock import Clock
+from receiver.messages import HEADLINES
 from receiver.telemetry import Redaction
+
+
+def _headline(state: str) -> str:
+    known = HEADLINES.get(state)
+    return known.words if known is not None else state
+
 
 _LINES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "webhook_accepted": (
         "webhook",
-        lambda e: f"{e['alerts']} alerts; the webhook came from {e['user_agent']}",
+        lambda e: (
+            f"answered, {e['alerts']} alert{'s' * (e['alerts'] != 1)};"
+            f" the webhook came from {e['user_agent']}"
+        ),
     ),
     "alert_decided": (
         "alert",
-        lambda e: f"{e['alertname']} about {e['target']}: {e['action']}, because {e['reason']}",
+        lambda e: (
+            f"{e['alertname']} about {e['target']}: decision {e['action']}, reason {e['reason']}"
+        ),
     ),
     "rollback_applied": (
         "rollback",
@@ -29,7 +41,7 @@ _LINES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
         "incident",
         lambda e: f"{e['incident']} {e['phase']}: {e['detail'] or e['reason']}",
     ),
-    "notice_delivered": ("notice", lambda e: f"{e['sink']} was told: {e['state']}"),
+    "notice_delivered": ("notice", lambda e: f"{e['sink']} was told: {_headline(e['state'])}"),
 }
 
 
