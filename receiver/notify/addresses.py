@@ -6,12 +6,18 @@ address a moment later, and a literal such as `[::ffff:10.0.0.1]` never meets a 
 
 import ipaddress
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# Seconds that the kernel tries to get bytes over which nobody has confirmed. By itself it tries for
+# minutes, also when we have hung up: a page would arrive after a network failure that was longer
+# than our patience, and could open again what was resolved meanwhile, where nobody closes it.
+UNCONFIRMED = 5.0
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 
@@ -66,6 +72,19 @@ def _meanings(address: Address) -> Iterator[Address]:
         yield address
 
 
+def anywhere(info: Any) -> socket.socket:
+    """Make a socket, as aiohttp's `socket_factory`, for any address.
+
+    What is sent by it arrives within `UNCONFIRMED` seconds of being sent, or never (`tcp(7)`,
+    `TCP_USER_TIMEOUT`; on Linux): later than that nobody but a proxy can still deliver it.
+    """
+    family, kind, protocol = info[:3]
+    made = socket.socket(family=family, type=kind, proto=protocol)
+    if sys.platform == "linux":
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNCONFIRMED * 1000))
+    return made
+
+
 def only_loopback(info: Any) -> socket.socket:
     """Make a socket, as aiohttp's `socket_factory`, for what is written as this machine.
 
@@ -73,7 +92,7 @@ def only_loopback(info: Any) -> socket.socket:
     """
     if not _address(info).is_loopback:
         raise ForbiddenError("not this machine")
-    return _socket(info)
+    return anywhere(info)
 
 
 def guarded(allowed: tuple[Network, ...]) -> Callable[[Any], socket.socket]:
@@ -85,7 +104,7 @@ def guarded(allowed: tuple[Network, ...]) -> Callable[[Any], socket.socket]:
     def make(info: Any) -> socket.socket:
         if is_private(_address(info), allowed):
             raise ForbiddenError("a private address")
-        return _socket(info)
+        return anywhere(info)
 
     return make
 
@@ -93,8 +112,3 @@ def guarded(allowed: tuple[Network, ...]) -> Callable[[Any], socket.socket]:
 def _address(info: Any) -> Address:
     host = str(info[4][0])
     return ipaddress.ip_address(host.partition("%")[0])
-
-
-def _socket(info: Any) -> socket.socket:
-    family, kind, protocol = info[:3]
-    return socket.socket(family=family, type=kind, proto=protocol)

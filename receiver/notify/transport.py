@@ -22,7 +22,8 @@ from receiver.notify import addresses
 from receiver.notify.addresses import acceptable, is_loopback
 from receiver.notify.answers import Answer, Judge, Verdict, retry_after
 
-CONNECT, TOTAL = 5.0, 10.0
+# Seconds to connect, and for all of it: when we give up, no byte is on its way any more.
+CONNECT, TOTAL = 5.0, 5.0 + addresses.UNCONFIRMED
 # Bytes of an answer that are read, unless a request wants more: no answer to a message that means
 # anything is longer.
 READ = 8 * 1024
@@ -44,14 +45,14 @@ class Network:
     ca_file: str = ""
     private: tuple[addresses.Network, ...] = ()
 
-    def guard(self, *, local: bool) -> Callable[[Any], socket.socket] | None:
-        """Return what makes the sockets: for this machine, or all others; None: anything may.
+    def guard(self, *, local: bool) -> Callable[[Any], socket.socket]:
+        """Return what makes the sockets: for this machine, or all others.
 
         With a proxy all connections are to that, wherever it is.
         """
         if local:
             return addresses.only_loopback
-        return None if self.proxy else addresses.guarded(self.private)
+        return addresses.anywhere if self.proxy else addresses.guarded(self.private)
 
     def tls(self) -> ssl.SSLContext:
         """Return the context that checks certificates; raises `OSError` for an unusable CA file."""

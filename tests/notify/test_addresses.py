@@ -2,19 +2,26 @@
 
 import ipaddress
 import socket
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import pytest
 
+from receiver.notify import Network
 from receiver.notify.addresses import (
+    UNCONFIRMED,
     ForbiddenError,
     acceptable,
+    anywhere,
     guarded,
     is_private,
     only_loopback,
 )
+from receiver.notify.transport import CONNECT, TOTAL
 
+LOOPBACK = ipaddress.ip_network("127.0.0.0/8")
 PRIVATE = [
     "10.0.0.1",
     "172.16.5.5",
@@ -101,6 +108,25 @@ def test_a_socket_is_made_for_what_may_be_spoken_to_and_for_nothing_else() -> No
     for address in ("10.0.0.1", "1.1.1.1"):
         with pytest.raises(ForbiddenError):
             only_loopback(info(address))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the option")
+@pytest.mark.parametrize("make", [anywhere, only_loopback, guarded((LOOPBACK,))])
+def test_what_nobody_confirms_is_not_sent_again_after_we_gave_it_up(
+    make: Callable[[Any], socket.socket],
+) -> None:
+    with make(info("127.0.0.1")) as made:
+        milliseconds = made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+    assert milliseconds / 1000 == UNCONFIRMED
+    assert 0 < CONNECT + UNCONFIRMED <= TOTAL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the option")
+@pytest.mark.parametrize("network", [Network(), Network(proxy="http://proxy:3128")])
+@pytest.mark.parametrize("local", [True, False])
+def test_every_way_out_makes_such_sockets(network: Network, *, local: bool) -> None:
+    with network.guard(local=local)(info("127.0.0.1" if local else "1.1.1.1")) as made:
+        assert made.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) > 0
 
 
 def test_aiohttp_still_asks_for_each_socket() -> None:
