@@ -9,7 +9,7 @@ from receiver.controller.memory import Memory
 from receiver.controller.ports import NOTHING_HEARD, Delivery, Heard, Receipt
 from receiver.controller.setup import Ref, Setup
 from receiver.controller.story import story_of
-from receiver.journal import Journal, Owed
+from receiver.journal import OPEN, Journal, Owed
 from receiver.messages import RESOLVING, Story
 from receiver.reasons import Severity
 
@@ -44,15 +44,28 @@ class Notices:
         setup = self._setup
         within = setup.policy.verify_within
         story = story_of(journal, owed.subject, setup.cluster_name, within, setup.site)
-        if story is None or not owed.instead_of:
+        if story is None:
+            return None
+        instead_of = owed.instead_of or self._still_instead_of(journal, owed, story)
+        if not instead_of:
             return story
         debts = (o for o in journal.owed if o.subject == owed.subject)
-        waiting = next((o.unheard_since for o in debts if o.sink == owed.instead_of), None)
-        told = journal.told_of(owed.subject, owed.instead_of)
+        waiting = next((o.unheard_since for o in debts if o.sink == instead_of), None)
+        told = journal.told_of(owed.subject, instead_of)
         if waiting is None and told is not None and told.state == story.state:
             return story
         since = None if waiting is None else setup.clock.now() - waiting
-        return replace(story, instead_of=(owed.instead_of,), instead_for=since)
+        return replace(story, instead_of=(instead_of,), instead_for=since)
+
+    def _still_instead_of(self, journal: Journal, owed: Owed, story: Story) -> str:
+        """Return the pager that a fallback sink stood in for, if it misses what is worse now, too.
+
+        Else that sink would tell it twice: for itself, and for the pager.
+        """
+        if _is_no_worse(story) or owed.sink not in self._setup.outbox.fallbacks():
+            return ""
+        others = (o for o in journal.owed if o.subject == owed.subject and o.sink != owed.sink)
+        return next((o.sink for o in others if o.fell_back is not None), "")
 
     def heard(self, ref: Ref, journal: Journal, owed: Owed) -> Heard:
         """Return what a sink has heard of the subject of a debt."""
@@ -130,7 +143,8 @@ class Notices:
         seen: dict[tuple[str, str, datetime], float] = {}
         late, wait = [], FALLS_BACK_AFTER
         for owed in journal.owed:
-            if owed.instead_of or owed.fell_back or not outbox.pages(owed.sink):
+            fell_back = owed.fell_back == owed.since
+            if owed.instead_of or fell_back or not outbox.pages(owed.sink):
                 continue
             key = (owed.subject, owed.sink, owed.unheard_since)
             seen[key] = before.get(key, monotonic)
@@ -158,19 +172,35 @@ class Notices:
     def instead(self, journal: Journal, owed: Owed, *, dead: bool = False) -> Journal:
         """Return a journal that owes the fallback sinks what one has not taken, if it is grave.
 
-        Once, and never to the failing sink itself. `dead`: it never will take it; then that holds
-        for a sink that pages nobody, too, as far as the others have not heard the same.
+        Once for each state, and never to the failing sink itself; of a later state only to those
+        that will not hear of it anyway. `dead`: it never will take it; then that holds for a sink
+        that pages nobody, too, as far as the others have not heard the same.
         """
         story, outbox = self.story(journal, owed), self._setup.outbox
         pages = outbox.pages(owed.sink)
-        if story is None or owed.instead_of or owed.fell_back or not (pages or dead):
+        if story is None or owed.instead_of or not (pages or dead):
+            return journal
+        again = owed.fell_back is not None
+        if owed.fell_back == owed.since:
             return journal
         if story.severity is not Severity.CRITICAL or story.state in RESOLVING:
             return journal
-        heard = {(t.subject, t.sink, t.state) for t in journal.told}
+        same = (owed.subject, story.state)
+        heard = {told.sink for told in journal.told if (told.subject, told.state) == same}
+        if again:
+            # These say it by themselves, and of what is worse that they stand in.
+            heard |= {o.sink for o in journal.owed if o.subject == owed.subject}
         sinks = [
             sink
             for sink in outbox.fallbacks()
-            if sink != owed.sink and (pages or (owed.subject, sink, story.state) not in heard)
+            if sink != owed.sink and (sink not in heard or (pages and not again))
         ]
         return journal.owe_instead(owed, sinks, self._setup.clock.now()) if sinks else journal
+
+
+def _is_no_worse(story: Story) -> bool:
+    """Return whether a story says nothing that people would be called for once more.
+
+    What is under way has no outcome yet; a bundle grows; and what is over is over.
+    """
+    return story.state in OPEN or bool(story.tally) or story.state in RESOLVING

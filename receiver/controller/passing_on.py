@@ -1,31 +1,35 @@
-"""Alerts that have no target of ours: passed on by severity, or refused, each told once. Pure.
+"""Alerts that have no target of ours: passed on by severity, or refused. Pure.
 
-They are kept in the receiver's own journal. Many at a time are no news one by one: in a storm they
-become one notice, a bundle, which grows while it goes on. What is critical is told by itself as
-long as a journal has room to follow it.
+Each is told once when it fires and once when it is over, and again when it fires again. They are
+kept in the receiver's own journal. Many at a time are no news one by one: in a storm they become
+one notice, a bundle, which grows while it goes on. What is critical is told by itself as long as a
+journal has room to follow it.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from receiver import alerts as al
 from receiver.alerts import Alert
-from receiver.controller.remember import JUST, Routes, close, episode_of, route_of, severity_of
-from receiver.journal import ENDED, Episode, Journal, Notice, subject_of
+from receiver.controller.bundles import OPEN_STATES, Bundles, Kind, New, blowing, gathered
+from receiver.controller.remember import (
+    JUST,
+    REFUSED_TOGETHER,
+    Routes,
+    close,
+    episode_of,
+    route_of,
+    severity_of,
+)
+from receiver.journal import Journal, Notice, subject_of
 from receiver.reasons import Reason, Severity, about, louder
 
 # So many of a kind within so long are told one by one.
 SINGLES, WITHIN = 5, timedelta(seconds=10)
 # However grave they are: what is told one by one is followed one by one, and a journal is bounded.
 FOLLOWED = 100
-# How long a bundle waits for more before it is told at first, and again; and how long after the
-# last of them the storm is over.
-GATHERS, GATHERS_AGAIN, BLOWS = timedelta(seconds=5), timedelta(seconds=60), timedelta(seconds=60)
-# Of a bundle: the alerts that are kept with their texts, and the names that are counted.
-SHOWN, NAMES = 10, 20
-OTHERS = "others"
 # Of one delivery: ends of what is not known that are remembered, for a late beginning.
 TOMBSTONES = 50
 
@@ -40,38 +44,30 @@ class Refused:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _New:
-    """Something to be told for the first time. `member`: what a bundle knows it by."""
-
-    notice: Notice
-    episode: Episode
-    member: str
-    sinks: tuple[str, ...]
-
-    @property
-    def kind(self) -> tuple[str, Reason, Severity, tuple[str, ...]]:
-        """Return what all in one bundle have in common."""
-        notice = self.notice
-        return notice.state, notice.reason, notice.severity, self.sinks
-
-
 @dataclass(slots=True)
 class _Delivery:
-    """One delivery on its way into the journal."""
+    """One delivery on its way into the journal.
+
+    `refusals` are those that stand alone, by subject: the fingerprints of what fires of each.
+    """
 
     journal: Journal
     now: datetime
     routes: Routes
-    bundles: Mapping[str, tuple[Notice, bool]]
-    known: set[str] = field(init=False)
-    new: dict[str, _New] = field(default_factory=dict)
-    ended: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    again: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    bundles: Bundles = field(init=False)
+    refusals: dict[str, list[str]] = field(init=False)
+    shown: set[str] = field(init=False)
+    new: dict[str, New] = field(default_factory=dict)
     tombstones: int = 0
 
     def __post_init__(self) -> None:
-        self.known = {notice.subject for notice in self.journal.notices}
+        self.bundles = Bundles(self.journal, self.now)
+        self.refusals = {
+            notice.subject: [*notice.episodes]
+            for notice in self.journal.notices
+            if notice.state == "refused" and not notice.bundle
+        }
+        self.shown = {e.fingerprint for e in self.journal.episodes if e.firing}
 
 
 def pass_on(
@@ -80,20 +76,19 @@ def pass_on(
     now: datetime,
     routes: Routes,
 ) -> Journal:
-    """Note alerts that ask for no rollback, and those that were refused one without a target.
-
-    Each is told once when it fires, and what was passed on once more when it resolves.
-    """
-    delivery = _Delivery(journal, now, routes, _members(journal))
+    """Note alerts that ask for no rollback, and those that were refused one without a target."""
+    delivery = _Delivery(journal, now, routes)
     for alert, why in alerts:
-        if why is not None:
-            _refused(delivery, alert, why)
-        elif alert.firing:
-            _fired(delivery, alert)
-        else:
-            _resolved(delivery, alert)
-    journal = _marked(delivery)
-    kinds: defaultdict[object, list[_New]] = defaultdict(list)
+        kind = _kind(alert, why, routes)
+        if not alert.firing:
+            _resolved(delivery, alert, kind)
+        elif why is None:
+            _fired(delivery, alert, kind)
+        elif about(why.reason).tell is not None:
+            _refused(delivery, alert, why, kind)
+    journal = _with_refusals(delivery)
+    journal = delivery.bundles.written(journal)
+    kinds: defaultdict[Kind, list[New]] = defaultdict(list)
     for one in delivery.new.values():
         kinds[one.kind].append(one)
     for group in kinds.values():
@@ -101,120 +96,136 @@ def pass_on(
     return journal
 
 
-def _members(journal: Journal) -> dict[str, tuple[Notice, bool]]:
-    """Return what is in bundles: the newest one that it is in, and whether it ended there."""
-    return {
-        member.removesuffix(ENDED): (notice, member.endswith(ENDED))
+def speaks_of(journal: Journal, fingerprint: str) -> bool:
+    """Return whether the receiver's own journal says that an alert fires, as far as it is known."""
+    return any(
+        fingerprint in (notice.members if notice.bundle else notice.episodes)
         for notice in journal.notices
-        for member in notice.members
-    }
+        if notice.state in OPEN_STATES
+    )
+
+
+def _kind(alert: Alert, why: Refused | None, routes: Routes) -> Kind:
+    severity = severity_of(alert)
+    if why is None:
+        sinks = routes(route_of(alert))
+        return Kind(state="firing", reason=Reason.NOTIFY_ONLY, severity=severity, sinks=sinks)
+    severity = louder(about(why.reason).tell or severity, severity)
+    return Kind(state="refused", reason=why.reason, severity=severity, sinks=routes(severity))
 
 
 # --- each on its own
 
 
-def _refused(delivery: _Delivery, alert: Alert, why: Refused) -> None:
-    """Note a refusal that concerns no Deployment of ours: told once per name and reason."""
-    tell = about(why.reason).tell
-    if not alert.firing:
-        if any(e.fingerprint == alert.fingerprint for e in delivery.journal.episodes):
-            delivery.journal = close(delivery.journal, alert, delivery.now)
+def _refused(delivery: _Delivery, alert: Alert, why: Refused, kind: Kind) -> None:
+    """Note a refusal that concerns no Deployment of ours: told once per name and reason.
+
+    That is, as long as an alert of it fires.
+    """
+    if _is_late(delivery, alert) or delivery.bundles.stand_for(alert, kind):
         return
-    if tell is None:
+    subject = subject_of("ref", f"{why.namespace}/{why.deployment}/{alert.name}/{why.reason}")
+    known = delivery.refusals.get(subject)
+    if known is None:
+        _add(
+            delivery,
+            alert,
+            kind,
+            subject,
+            namespace=why.namespace,
+            deployment=why.deployment,
+            detail=why.detail,
+        )
         return
-    severity = louder(tell, severity_of(alert))
-    what = f"{why.namespace}/{why.deployment}/{alert.name}/{why.reason}"
-    notice = Notice(
-        subject=subject_of("ref", what),
-        state="refused",
-        reason=why.reason,
-        severity=severity,
-        at=delivery.now,
-        started_at=alert.starts_at,
-        namespace=why.namespace,
-        deployment=why.deployment,
-        episodes=(alert.fingerprint,),
-        detail=why.detail,
-    )
-    if notice.subject not in delivery.bundles:
-        _add(delivery, alert, notice, notice.subject, delivery.routes(severity))
+    if alert.fingerprint not in known and len(known) < REFUSED_TOGETHER:
+        known.append(alert.fingerprint)
+    if delivery.shown.isdisjoint(known):
+        # One of them is kept with its texts, and that one is over.
+        episode = episode_of(alert, trouble_at=alert.starts_at, now=delivery.now)
+        delivery.journal = delivery.journal.with_episode(replace(episode, reason=why.reason))
+        delivery.shown.add(alert.fingerprint)
 
 
-def _fired(delivery: _Delivery, alert: Alert) -> None:
+def _fired(delivery: _Delivery, alert: Alert, kind: Kind) -> None:
     journal = delivery.journal
-    same = [e for e in journal.episodes if e.fingerprint == alert.fingerprint]
-    if any(e.ends_at is not None and alert.starts_at <= e.ends_at for e in same):
-        return
-    if _is_in_a_bundle(delivery, alert):
+    if _is_late(delivery, alert) or delivery.bundles.stand_for(alert, kind):
         return
     # The start moves: back to the earlier of an HA pair, forward when a flap was not reported.
+    same = (e for e in journal.episodes if e.fingerprint == alert.fingerprint)
     open_ = [e for e in same if e.firing and e.reason is Reason.NOTIFY_ONLY]
     if any(alert.starts_at <= e.starts_at for e in open_):
         return
-    ended, sinks = alert.starts_at - JUST, delivery.routes(route_of(alert))
+    ended = alert.starts_at - JUST
     for earlier in open_:
         journal = journal.with_episode(replace(earlier, ends_at=ended))
-    delivery.journal = _tell_end(journal, alert, ended, delivery.now, sinks)
-    notice = Notice(
-        subject=subject_of("alert", f"{alert.fingerprint}/{alert.starts_at.isoformat()}"),
-        state="firing",
-        reason=Reason.NOTIFY_ONLY,
-        severity=severity_of(alert),
-        at=delivery.now,
-        started_at=alert.starts_at,
-        namespace=al.text(alert.labels.get("namespace", ""), 63),
-        deployment=al.text(alert.labels.get("deployment", ""), 253),
-        episodes=(alert.fingerprint,),
+    delivery.journal = _tell_end(journal, alert, ended, delivery.now, kind.sinks)
+    subject = subject_of("alert", f"{alert.fingerprint}/{alert.starts_at.isoformat()}")
+    if journal.notice(subject) is None:
+        namespace = al.text(alert.labels.get("namespace", ""), 63)
+        deployment = al.text(alert.labels.get("deployment", ""), 253)
+        _add(delivery, alert, kind, subject, namespace=namespace, deployment=deployment)
+
+
+def _is_late(delivery: _Delivery, alert: Alert) -> bool:
+    """Return whether this firing is over already, as far as episodes tell."""
+    return any(
+        e.fingerprint == alert.fingerprint
+        and e.ends_at is not None
+        and alert.starts_at <= e.ends_at
+        for e in delivery.journal.episodes
     )
-    _add(delivery, alert, notice, alert.fingerprint, sinks)
-
-
-def _is_in_a_bundle(delivery: _Delivery, alert: Alert) -> bool:
-    """Return whether a bundle stands for this firing; one that fires anew there is noted."""
-    bundle, ended = delivery.bundles.get(alert.fingerprint, (None, False))
-    if bundle is None:
-        # Of some that began before it a bundle knows the number alone.
-        severity = severity_of(alert)
-        counting = (n for n in delivery.journal.notices if n.more and n.severity is severity)
-        return any(n.state == "firing" and alert.starts_at <= n.at for n in counting)
-    if ended and alert.starts_at > bundle.at:
-        return False
-    gathering = any(o.subject == bundle.subject for o in delivery.journal.owed)
-    if ended and gathering and not delivery.journal.heard(bundle.subject):
-        delivery.again[bundle.subject].add(alert.fingerprint)
-    return True
 
 
 def _add(
-    delivery: _Delivery, alert: Alert, notice: Notice, member: str, sinks: tuple[str, ...]
+    delivery: _Delivery,
+    alert: Alert,
+    kind: Kind,
+    subject: str,
+    *,
+    namespace: str,
+    deployment: str,
+    detail: str = "",
 ) -> None:
-    if notice.subject in delivery.known:
-        return
-    episode = replace(
-        episode_of(alert, trouble_at=alert.starts_at, now=delivery.now), reason=notice.reason
+    notice = Notice(
+        subject=subject,
+        state=kind.state,
+        reason=kind.reason,
+        severity=kind.severity,
+        at=delivery.now,
+        started_at=alert.starts_at,
+        namespace=namespace,
+        deployment=deployment,
+        episodes=(alert.fingerprint,),
+        detail=detail,
     )
-    delivery.new[member] = _New(notice=notice, episode=episode, member=member, sinks=sinks)
+    episode = episode_of(alert, trouble_at=alert.starts_at, now=delivery.now)
+    episode = replace(episode, reason=kind.reason)
+    delivery.new[alert.fingerprint] = New(notice=notice, episode=episode, kind=kind)
 
 
 # --- ends
 
 
-def _resolved(delivery: _Delivery, alert: Alert) -> None:
+def _resolved(delivery: _Delivery, alert: Alert, kind: Kind) -> None:
+    """Note the end of an alert, whatever was said of it."""
     journal, now = delivery.journal, delivery.now
-    ended = alert.ends_at or now
-    new = delivery.new.get(alert.fingerprint)
+    ended, fingerprint = alert.ends_at or now, alert.fingerprint
+    new = delivery.new.get(fingerprint)
     if new is not None and new.notice.started_at <= ended:
         # Over before anybody was told.
-        del delivery.new[alert.fingerprint]
-    bundle, _ = delivery.bundles.get(alert.fingerprint, (None, False))
-    if bundle is not None and bundle.started_at <= ended:
-        delivery.ended[bundle.subject].add(alert.fingerprint)
-    known = any(e.fingerprint == alert.fingerprint for e in journal.episodes)
-    if known or bundle is None:
+        del delivery.new[fingerprint]
+    bundled = delivery.bundles.end(alert, kind, ended)
+    known = any(e.fingerprint == fingerprint for e in journal.episodes)
+    if known or not bundled:
         delivery.tombstones += not known
         if known or delivery.tombstones <= TOMBSTONES:
             journal = close(journal, alert, now)
-    delivery.journal = _tell_end(journal, alert, ended, now, delivery.routes(route_of(alert)))
+    delivery.journal = _tell_end(journal, alert, ended, now, kind.sinks)
+    fires = any(e.fingerprint == fingerprint and e.firing for e in journal.episodes)
+    for asking in delivery.refusals.values() if not fires else ():
+        if fingerprint in asking:
+            asking.remove(fingerprint)
+            delivery.shown.discard(fingerprint)
 
 
 def _tell_end(
@@ -229,61 +240,47 @@ def _tell_end(
     return journal
 
 
-def _marked(delivery: _Delivery) -> Journal:
-    """Return the journal with the ends in its bundles; one that is all over is told so."""
+def _with_refusals(delivery: _Delivery) -> Journal:
+    """Return the journal with the refusals as they are now; who heard of one hears of its end."""
     journal, now = delivery.journal, delivery.now
-    for notice in journal.notices:
-        ended, again = delivery.ended[notice.subject], delivery.again[notice.subject]
-        if not ended and not again:
+    for subject, asking in delivery.refusals.items():
+        notice = journal.notice(subject)
+        if notice is None or notice.episodes == tuple(asking):
             continue
-        members = tuple(_as_it_is(member, ended, again) for member in notice.members)
-        marked = replace(notice, members=members)
-        over = not marked.firing and notice.state == "firing"
-        if over:
-            marked = replace(marked, state="resolved", reason=Reason.RESOLVED, at=now)
-        journal = journal.with_notice(marked)
-        if over:
-            # Whoever heard of it hears of its end, and who was about to.
-            pending = tuple(o.sink for o in journal.owed if o.subject == notice.subject)
-            journal = journal.owe(notice.subject, pending, now)
+        if asking:
+            journal = journal.with_notice(replace(notice, episodes=tuple(asking)))
+        else:
+            ended = replace(notice, state="resolved", reason=Reason.RESOLVED, at=now)
+            journal = journal.with_notice(ended).owe(subject, (), now)
     return journal
-
-
-def _as_it_is(member: str, ended: set[str], again: set[str]) -> str:
-    known = member.removesuffix(ENDED)
-    if known in again:
-        return known
-    return known + ENDED if known in ended else member
 
 
 # --- one by one, or together
 
 
-def _told(journal: Journal, new: Sequence[_New], now: datetime) -> Journal:
+def _told(journal: Journal, new: Sequence[New], now: datetime) -> Journal:
     """Owe what is new, all of one kind: one by one, or as a bundle."""
-    bundle = _blowing(journal, new[0], now)
-    room = _room(journal, new, now, blows=bundle is not None)
-    for one in new[:room]:
-        journal = journal.with_episode(one.episode).with_notice(one.notice)
-        journal = journal.owe(one.notice.subject, one.sinks, now)
-    return _gathered(journal, bundle, new[room:], now) if new[room:] else journal
+    kind = new[0].kind
+    bundle = blowing(journal, kind, now)
+    subjects: defaultdict[str, list[New]] = defaultdict(list)
+    for one in new:
+        subjects[one.notice.subject].append(one)
+    room = _room(journal, kind, len(subjects), now, blows=bundle is not None)
+    groups = list(subjects.values())
+    for group in groups[:room]:
+        first = group[0]
+        asking = tuple(one.episode.fingerprint for one in group[:REFUSED_TOGETHER])
+        notice = replace(first.notice, episodes=asking)
+        journal = journal.with_episode(first.episode).with_notice(notice)
+        journal = journal.owe(notice.subject, kind.sinks, now)
+    rest = [one for group in groups[room:] for one in group]
+    return gathered(journal, bundle, rest, now) if rest else journal
 
 
-def _blowing(journal: Journal, one: _New, now: datetime) -> Notice | None:
-    """Return the bundle of a storm that goes on, None when there is none."""
-    kind = one.notice.state, one.notice.reason, one.notice.severity
-    for notice in reversed(journal.notices):
-        same = notice.bundle and (notice.state, notice.reason, notice.severity) == kind
-        if same and abs(now - notice.at) < BLOWS:
-            return notice
-    return None
-
-
-def _room(journal: Journal, new: Sequence[_New], now: datetime, *, blows: bool) -> int:
-    """Return how many of these are told one by one."""
-    alone = [n for n in journal.notices if n.state in ("firing", "refused") and not n.bundle]
+def _room(journal: Journal, kind: Kind, count: int, now: datetime, *, blows: bool) -> int:
+    """Return how many of so many are told one by one."""
+    alone = [n for n in journal.notices if n.state in OPEN_STATES and not n.bundle]
     room = max(0, FOLLOWED - len(alone))
-    kind = new[0].notice
     if kind.severity is Severity.CRITICAL:
         return room
     just = sum(
@@ -291,42 +288,4 @@ def _room(journal: Journal, new: Sequence[_New], now: datetime, *, blows: bool) 
         and now - n.at < WITHIN
         for n in alone
     )
-    return 0 if blows or just + len(new) > SINGLES else room
-
-
-def _gathered(
-    journal: Journal, bundle: Notice | None, new: Sequence[_New], now: datetime
-) -> Journal:
-    """Put these into a bundle, and owe it: soon, but not with each of them anew."""
-    first = new[0].notice
-    if bundle is None:
-        what = f"{now.isoformat()}/{first.subject}"
-        bundle = replace(first, subject=subject_of("many", what), episodes=(), detail="")
-    shown = new[: max(0, SHOWN - len(bundle.episodes))]
-    for one in shown:
-        journal = journal.with_episode(one.episode)
-    namespaces = {bundle.namespace, *(one.notice.namespace for one in new)}
-    deployments = {bundle.deployment, *(one.notice.deployment for one in new)}
-    counted = Counter(dict(bundle.tally))
-    counted.update(one.episode.alertname for one in new)
-    grown = replace(
-        bundle,
-        at=now,
-        started_at=min(bundle.started_at, *(one.notice.started_at for one in new)),
-        namespace=bundle.namespace if len(namespaces) == 1 else "",
-        deployment=bundle.deployment if len(deployments) == 1 else "",
-        episodes=tuple(dict.fromkeys((*bundle.episodes, *(e.episode.fingerprint for e in shown)))),
-        members=tuple(dict.fromkeys((*bundle.members, *(one.member for one in new)))),
-        tally=_tally(counted),
-    )
-    wait = GATHERS_AGAIN if journal.heard(bundle.subject) else GATHERS
-    journal = journal.with_notice(grown)
-    return journal.owe(grown.subject, new[0].sinks, now, now + wait)
-
-
-def _tally(counted: Counter[str]) -> tuple[tuple[str, int], ...]:
-    """Return the names that are counted most, and how many the others are."""
-    others = counted.pop(OTHERS, 0)
-    ranked = sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
-    others += sum(count for _, count in ranked[NAMES:])
-    return (*ranked[:NAMES], *([(OTHERS, others)] if others else ()))
+    return 0 if blows or just + count > SINGLES else room

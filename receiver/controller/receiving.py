@@ -13,7 +13,7 @@ from receiver.controller.answers import Answer, Sender
 from receiver.controller.claims import Claims
 from receiver.controller.look import Seen, look
 from receiver.controller.memory import Memory
-from receiver.controller.passing_on import Refused, pass_on
+from receiver.controller.passing_on import Refused, pass_on, speaks_of
 from receiver.controller.remember import Arrival
 from receiver.controller.routing import Routed, route
 from receiver.controller.setup import OWN, Ref, Setup
@@ -74,14 +74,16 @@ class Receiving:
                     return await self._own(items, dry_run=dry_run)
                 return await self._target(ref, items, dry_run=dry_run)
 
-        parts = await asyncio.gather(
+        ended = [i.alert for i in found if i.reason is None and not i.alert.firing and not dry_run]
+        *parts, elsewhere = await asyncio.gather(
             *(at(ref, [found[i] for i in indexes]) for ref, indexes in targets.items()),
+            self._no_longer_refused(ended),
             return_exceptions=True,
         )
         for indexes, part in zip(targets.values(), parts, strict=True):
             failure = part if isinstance(part, BaseException) else None
             self._note([found[i].alert for i in indexes], failure, dry_run=dry_run)
-        failed = [part for part in parts if isinstance(part, BaseException)]
+        failed = [part for part in (*parts, elsewhere) if isinstance(part, BaseException)]
         if failed:
             raise next((e for e in failed if not isinstance(e, TryAgain)), failed[0])
         answers: dict[int, Answer] = {}
@@ -117,22 +119,37 @@ class Receiving:
     # --- alerts without a target of ours
 
     async def _own(self, items: Sequence[Routed], *, dry_run: bool) -> list[Answer]:
-        now, routes = self._setup.clock.now(), self._setup.outbox.routes
-
         told = [
             (item.alert, _refusal(item))
             for item in items
             if item.reason not in (None, Reason.WATCHDOG, Reason.RESOLVED)
         ]
+        if not dry_run:
+            await self._pass_on(told)
+        return [_answer(item) for item in items]
+
+    async def _pass_on(self, told: Sequence[tuple[Alert, Refused | None]]) -> None:
+        now, routes = self._setup.clock.now(), self._setup.outbox.routes
 
         def change(journal: Journal) -> Journal:
-            journal = pass_on(journal, told, now, routes)
-            return self._claims.claimed(journal)
+            return self._claims.claimed(pass_on(journal, told, now, routes))
 
-        if not dry_run:
-            journal = await self._memory.amend(OWN, change)
-            self._work.ensure(OWN, journal)
-        return [_answer(item) for item in items]
+        self._work.ensure(OWN, await self._memory.amend(OWN, change))
+
+    async def _no_longer_refused(self, ended: Sequence[Alert]) -> None:
+        """Tell the end of what was refused, or passed on, before it led to a target.
+
+        Its Deployment was made since, or opted in.
+        """
+        if not ended:
+            return
+        try:
+            own = (await self._memory.read(OWN)).journal
+            if told := [(a, None) for a in ended if speaks_of(own, a.fingerprint)]:
+                await self._pass_on(told)
+        except (Forbidden, StateUnreadable) as error:
+            # The targets need not wait for what only a person can mend.
+            self._setup.log.warning("end_not_noted", error=str(error)[:200])
 
     async def _refused(
         self, ref: Ref, items: Sequence[Routed], reason: Reason, detail: str, *, dry_run: bool
@@ -157,6 +174,8 @@ class Receiving:
                         steps = self._setup.metrics.rollback_duration_seconds
                         steps.labels("decide").observe(seconds)
                         return answers
+                    if not dry_run:
+                        await self._end(ref, seen, items)
                 reason = Reason.TARGET_NOT_FOUND if rollout is None else Reason.NOT_OPTED_IN
                 return await self._refused(ref, items, reason, "", dry_run=dry_run)
             except Conflict:
@@ -168,6 +187,18 @@ class Receiving:
                 why = Reason.STATE_UNREADABLE
                 return await self._refused(ref, items, why, str(error)[:300], dry_run=dry_run)
         raise Conflict(f"{ref} is changed by others all the time")
+
+    async def _end(self, ref: Ref, seen: Seen, items: Sequence[Routed]) -> None:
+        """Note which alerts resolved of a Deployment that is gone, or is no longer opted in.
+
+        What was told of it when it was ours has to end, too.
+        """
+        before = seen.look.journal
+        journal = rm.end(before, (item.alert for item in items), seen.look.now)
+        if journal != before:
+            journal = self._claims.claimed(journal)
+            await self._memory.write(ref, journal, seen.entry)
+            self._work.ensure(ref, journal)
 
     async def _counted(self, ref: Ref, seen: Seen, items: Sequence[Routed]) -> Seen:
         """Return a look whose ledger counts this target, if it begins to alert just now.

@@ -88,14 +88,31 @@ def remember(
         if arrival.alert.firing:
             journal, decision, incident = _fired(seen, rollout, arrival, routes)
         else:
-            journal = close(journal, arrival.alert, look.now)
-            journal = end_refusals(journal, arrival.alert, look.now)
+            journal = _resolved(journal, arrival.alert, look.now)
             decision, incident = Decision(reason=Reason.RESOLVED), ""
         answers.append(answer(arrival.alert, decision, rollout, incident))
-    for incident_ in journal.incidents:
-        if (after := without_alerts(journal, incident_, look.now)) != incident_:
-            journal = journal.with_incident(after).owe(after.id, (), look.now)
-    return journal, tuple(answers)
+    return _with_ends(journal, look.now), tuple(answers)
+
+
+def end(journal: Journal, alerts: Iterable[Alert], now: datetime) -> Journal:
+    """Note that alerts resolved whose target is gone, or ours no more, as far as they are known."""
+    firing = {e.fingerprint for e in journal.episodes if e.firing}
+    for alert in alerts:
+        if not alert.firing and alert.fingerprint in firing:
+            journal = _resolved(journal, alert, now)
+    return _with_ends(journal, now)
+
+
+def _resolved(journal: Journal, alert: Alert, now: datetime) -> Journal:
+    return end_refusals(close(journal, alert, now), alert, now)
+
+
+def _with_ends(journal: Journal, now: datetime) -> Journal:
+    """Owe the end of every incident that waits for nothing but that of its alerts."""
+    for incident in journal.incidents:
+        if (after := without_alerts(journal, incident, now)) != incident:
+            journal = journal.with_incident(after).owe(after.id, (), now)
+    return journal
 
 
 # Ended, and not well: what was opened at a pager waits for somebody.
@@ -381,7 +398,7 @@ def answer(
     """Say what was decided about one alert."""
     text = about(decision.reason).text
     if decision.reason is Reason.ROLLED_BACK and decision.to is not None:
-        text = f"It is being rolled back to revision {decision.to.number}."
+        text = f"It is to be rolled back to revision {decision.to.number}."
     elif decision.reason is Reason.SHADOW and decision.to is not None:
         text = f"{text} To revision {decision.to.number}."
     elif decision.detail:

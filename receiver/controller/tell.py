@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from receiver.controller.bundles import GATHERS_AGAIN
 from receiver.controller.memory import Memory
 from receiver.controller.notices import Notices
-from receiver.controller.passing_on import GATHERS_AGAIN
 from receiver.controller.ports import Delivery, Heard, Receipt
 from receiver.controller.resting import Resting
 from receiver.controller.setup import Ref, Setup

@@ -34,6 +34,8 @@ from receiver.journal.facts import (
     Rehearsal,
     Reply,
     Told,
+    ended_at,
+    member,
     subject_of,
 )
 from receiver.journal.stored import OWN, dump, load, name_of
@@ -73,7 +75,9 @@ __all__ = [
     "Told",
     "bounded",
     "dump",
+    "ended_at",
     "load",
+    "member",
     "name_of",
     "subject_of",
 ]

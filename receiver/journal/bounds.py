@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from receiver.journal.facts import Episode, Incident, Notice, Phase
+from receiver.journal.facts import ENDED, Episode, Incident, Notice, Phase
 from receiver.journal.stored import dump
 from receiver.journal.target import SUSPECT_FOR, Journal
 
@@ -13,11 +13,14 @@ from receiver.journal.target import SUSPECT_FOR, Journal
 BYTES_KEPT = 800_000
 EPISODES_KEPT, INCIDENTS_KEPT, HANDLED_KEPT, REPLIES_KEPT = 120, 30, 300, 30
 VERIFIED_KEPT, TROUBLED_KEPT, NOTICES_KEPT, TOLD_KEPT, DEAD_KEPT = 100, 100, 200, 600, 50
-# Alerts of bundles that are known one by one.
-MEMBERS_KEPT = 12_000
+# Alerts of bundles that are known one by one, and how many of those that ended there is always
+# room for: an end comes more than once, and so may a late beginning.
+MEMBERS_KEPT, ENDED_KEPT = 12_000, 2_000
 # What no alert ends but the receiver itself, and how long it may find that it is over: whoever
 # heard of the beginning hears of that (`controller.heartbeats` waits for a week).
 STANDING, STANDS = frozenset({"silent", "mass_alert"}), timedelta(days=8)
+# What the end of an alert ends.
+_OPEN = frozenset({"firing", "refused"})
 
 
 def bounded(journal: Journal, now: datetime) -> Journal:
@@ -27,8 +30,9 @@ def bounded(journal: Journal, now: datetime) -> Journal:
     its episodes resolved: a refusal is for the whole episode. Closed episodes are kept for
     `SUSPECT_FOR`, to recognise late deliveries.
     """
+    alone = {f for n in journal.notices if n.state in _OPEN and not n.bundle for f in n.episodes}
     episodes = _bounded(
-        [e for e in journal.episodes if e.ends_at is None or now - e.ends_at < SUSPECT_FOR]
+        [e for e in journal.episodes if e.ends_at is None or now - e.ends_at < SUSPECT_FOR], alone
     )
     owed = {o.subject for o in journal.owed}
     firing = {(e.uid, e.code) for e in episodes if e.firing}
@@ -44,11 +48,11 @@ def bounded(journal: Journal, now: datetime) -> Journal:
     live = owed | {f"{e.fingerprint}" for e in episodes if e.firing}
 
     def matters(notice: Notice) -> bool:
-        if notice.bundle and notice.state != "firing":
-            return notice.subject in owed
         if notice.state in STANDING and now - notice.at < STANDS:
             return True
-        return notice.subject in owed or bool(set(notice.episodes) & live or notice.firing)
+        if notice.bundle:
+            return notice.subject in owed or (notice.state in _OPEN and notice.firing > 0)
+        return notice.subject in owed or bool(set(notice.episodes) & live)
 
     young = [n for n in journal.notices if matters(n) or now - n.at < SUSPECT_FOR]
     notices = _newest(young, NOTICES_KEPT, matters)
@@ -63,7 +67,7 @@ def bounded(journal: Journal, now: datetime) -> Journal:
         cleared=(*journal.cleared, *_spared_by(journal, dropped)),
         verified=journal.verified[-VERIFIED_KEPT:],
         troubled=_troubled_without(journal, episodes, now),
-        notices=_with_members(notices, MEMBERS_KEPT),
+        notices=_with_members(notices, MEMBERS_KEPT, ENDED_KEPT),
         told=_newest(journal.told, TOLD_KEPT, lambda t: t.subject in spoken_of),
         replies=journal.replies[-REPLIES_KEPT:],
         dead=journal.dead[-DEAD_KEPT:],
@@ -92,8 +96,11 @@ def _spared_by(journal: Journal, dropped: list[Incident]) -> list[str]:
     return [mark[1] for mark in spared if mark not in left and mark not in journal.handled]
 
 
-def _bounded(episodes: list[Episode]) -> tuple[Episode, ...]:
-    """Keep what matters most: of each code the oldest trouble, then what fires, then the newest."""
+def _bounded(episodes: list[Episode], alone: set[str]) -> tuple[Episode, ...]:
+    """Keep what matters most: of each code the oldest trouble, then what fires, then the newest.
+
+    Of what fires and asks for nothing first those that a notice of their own is about (`alone`).
+    """
     if len(episodes) <= EPISODES_KEPT:
         return tuple(episodes)
     first: dict[tuple[str, str], Episode] = {}
@@ -102,10 +109,11 @@ def _bounded(episodes: list[Episode]) -> tuple[Episode, ...]:
             first.setdefault((episode.uid, episode.code), episode)
     pinned = list(first.values())
 
-    def rank(episode: Episode) -> tuple[bool, bool, bool, datetime]:
+    def rank(episode: Episode) -> tuple[bool, bool, bool, bool, datetime]:
         return (
             any(episode is p for p in pinned),
             episode.asks and episode.firing,
+            episode.firing and episode.fingerprint in alone,
             episode.firing,
             episode.seen_at,
         )
@@ -123,16 +131,32 @@ def _newest(items: Sequence[_Kept], most: int, first: Callable[[_Kept], bool]) -
     return tuple(items[at] for at in sorted(ranked[:most]))
 
 
-def _with_members(notices: Sequence[Notice], most: int) -> tuple[Notice, ...]:
-    """Keep so many members: of the newest bundles. Of the others only the number is kept."""
-    kept = []
+def _with_members(notices: Sequence[Notice], most: int, ended: int) -> tuple[Notice, ...]:
+    """Keep so many members that fire, of the newest bundles; of the others only the number is kept.
+
+    And so many that `ended` as there is room for beside them, but at least that many.
+    """
+    firing = {n.subject: [m for m in n.members if ENDED not in m] for n in notices}
+    kept: dict[str, set[str]] = {}
     for notice in reversed(notices):
-        known = notice.members[: max(0, most)]
+        known = firing[notice.subject][:most]
         most -= len(known)
-        kept.append(
-            replace(notice, members=known, more=notice.more + len(notice.members) - len(known))
+        kept[notice.subject] = set(known)
+    most += ended
+    for notice in reversed(notices):
+        newest = [m for m in notice.members if ENDED in m][-most:] if most else []
+        most -= len(newest)
+        kept[notice.subject].update(newest)
+    return tuple(
+        replace(
+            notice,
+            members=tuple(m for m in notice.members if m in kept[notice.subject]),
+            more=notice.more + sum(m not in kept[notice.subject] for m in firing[notice.subject]),
         )
-    return tuple(reversed(kept))
+        if len(kept[notice.subject]) < len(notice.members)
+        else notice
+        for notice in notices
+    )
 
 
 def _fitted(journal: Journal) -> Journal:
@@ -171,4 +195,4 @@ def _without_details(journal: Journal) -> Journal:
 
 
 def _without_members(journal: Journal) -> Journal:
-    return replace(journal, notices=_with_members(journal.notices, MEMBERS_KEPT // 4))
+    return replace(journal, notices=_with_members(journal.notices, MEMBERS_KEPT // 4, ENDED_KEPT))

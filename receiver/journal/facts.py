@@ -1,14 +1,20 @@
 """The facts a journal is made of: frozen values, as they are stored. Pure."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, BeforeValidator
 
 from receiver.reasons import Reason, Severity
+
+
+# What once was only whether, and not since when, is read as "not yet": it is done once more.
+_Since = Annotated[
+    AwareDatetime | None, BeforeValidator(lambda said: None if isinstance(said, bool) else said)
+]
 
 
 class Phase(StrEnum):
@@ -153,7 +159,7 @@ class Owed:
     Since `doubt` it may have been taken all the same. `instead_of` is the sink that should have
     taken it and did not, "" when this one is owed it for its own sake. `waiting`: since when this
     sink takes nothing of the subject, when that is longer than this state is owed; `fell_back`:
-    the fallback sinks came to be owed it instead.
+    the `since` of the debt that the fallback sinks came to be owed instead, this one or an older.
     """
 
     subject: str
@@ -164,7 +170,7 @@ class Owed:
     doubt: AwareDatetime | None = None
     instead_of: str = ""
     waiting: AwareDatetime | None = None
-    fell_back: bool = False
+    fell_back: _Since = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -214,9 +220,9 @@ class Dead:
 class Notice:
     """What a subject that is no incident says: a refusal, an alert passed on, or a bundle of those.
 
-    A bundle is one notice of many in a storm. `members` are its alerts by fingerprint, `ENDED`
-    after those that resolved; of `more` only their number is known. `tally` counts all of them
-    by name.
+    A bundle is one notice of many in a storm. `members` are its alerts (`member`); so many `more`
+    fire of which only the number is known. `tally` counts all that were ever in it by name, and
+    `sinks` are those that its alerts are routed to.
     """
 
     subject: str
@@ -232,6 +238,7 @@ class Notice:
     members: tuple[str, ...] = ()
     more: int = 0
     tally: tuple[tuple[str, int], ...] = ()
+    sinks: tuple[str, ...] = ()
 
     @property
     def bundle(self) -> bool:
@@ -241,11 +248,23 @@ class Notice:
     @property
     def firing(self) -> int:
         """Return how many members fire still."""
-        return sum(not member.endswith(ENDED) for member in self.members)
+        return self.more + sum(ENDED not in member for member in self.members)
 
 
-# What stands after the fingerprint of a member that resolved.
+# What stands between the fingerprint of a member that resolved and when it did so.
 ENDED = "-"
+
+
+def member(fingerprint: str, ended: datetime | None = None) -> str:
+    """Return an alert as a member of a bundle; `ended`: when it resolved, to the millisecond."""
+    return fingerprint if ended is None else f"{fingerprint}{ENDED}{int(ended.timestamp() * 1000)}"
+
+
+def ended_at(member: str) -> datetime | None:
+    """Return when a member resolved, None while it fires."""
+    _, ended, moment = member.partition(ENDED)
+    # Once nobody wrote down when: long ago.
+    return datetime.fromtimestamp(int(moment or 0) / 1000, UTC) if ended else None
 
 
 def subject_of(kind: str, what: str) -> str:

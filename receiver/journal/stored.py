@@ -13,7 +13,7 @@ _SINCE_2 = frozenset({"dead", "rehearsals", "troubled", "verified"})
 _SINCE_2_IN = {
     "episodes": frozenset({"external_url", "labels", "value"}),
     "incidents": frozenset({"resolved_at"}),
-    "notices": frozenset({"members", "more", "tally"}),
+    "notices": frozenset({"members", "more", "sinks", "tally"}),
     "owed": frozenset({"doubt", "fell_back", "instead_of", "waiting"}),
     "told": frozenset({"mark"}),
 }

@@ -175,13 +175,16 @@ class Journal:
         )
 
     def owe_instead(self, owed: Owed, sinks: Iterable[str], now: datetime) -> "Journal":
-        """Return it owing these sinks what another has not taken; noted, for it is done once."""
+        """Return it owing these sinks what another has not taken.
+
+        That is noted, for it is done once for each state.
+        """
         after = self._owing(
             Owed(subject=owed.subject, sink=sink, since=now, instead_of=owed.sink)
             for sink in dict.fromkeys(sinks)
             if sink != owed.sink
         )
-        noted = (replace(o, fell_back=True) if o.key == owed.key else o for o in after.owed)
+        noted = (replace(o, fell_back=o.since) if o.key == owed.key else o for o in after.owed)
         return replace(after, owed=tuple(noted))
 
     def _owing(self, wanted: Iterable[Owed]) -> "Journal":
@@ -218,7 +221,7 @@ class Journal:
         told = self.told
         if state is not None:
             left = tuple(
-                replace(o, doubt=None, waiting=None, fell_back=False) if o.key == owed.key else o
+                replace(o, doubt=None, waiting=None, fell_back=None) if o.key == owed.key else o
                 for o in left
             )
             others = tuple(t for t in told if (t.subject, t.sink) != owed.key)

@@ -21,7 +21,7 @@ class Headline:
 
 MASS_ALERT, MASS_ALERT_OVER = "mass_alert", "mass_alert_over"
 FAILING, WORKS_AGAIN = "failing", "works_again"
-SILENT, HEARD_AGAIN = "silent", "heard_again"
+SILENT, HEARD_AGAIN, NOT_EXPECTED = "silent", "heard_again", "not_expected"
 TEST = "test"
 
 _BY_HAND = "Look at it now, and roll back by hand if it is this release."
@@ -113,6 +113,12 @@ HEADLINES: Mapping[str, Headline] = MappingProxyType(
             "Look at Prometheus, its rules and Alertmanager now.",
         ),
         HEARD_AGAIN: Headline("✅", "MONITORING is heard again", "The Watchdog alert arrives."),
+        NOT_EXPECTED: Headline(
+            "🔕",
+            "MONITORING is expected no more",
+            "Its Watchdog was silent for a week, or a person took it out: nobody waits for it now.",
+            "Bring it back if it should not have gone: its alerts do not arrive.",
+        ),
         MASS_ALERT: Headline(
             "🚨",
             "MASS ALERT, nothing is rolled back",
@@ -149,6 +155,7 @@ RESOLVING = frozenset(
         MASS_ALERT_OVER,
         WORKS_AGAIN,
         HEARD_AGAIN,
+        NOT_EXPECTED,
     }
 )
 
@@ -163,7 +170,7 @@ _CALM = RESOLVING | {TEST, "shadow"}
 _ESCALATED = FAILURES | {"unconfirmed", "refused", MASS_ALERT}
 
 # What the state says already.
-_SAID = frozenset({Reason.ROLLED_BACK, Reason.NOTIFY_ONLY, Reason.RESOLVED})
+_SAID = frozenset({Reason.ROLLED_BACK, Reason.NOTIFY_ONLY, Reason.RESOLVED, Reason.WATCHDOG})
 
 PLACE, NAME, VALUE = 70, 40, 20
 

@@ -14,7 +14,6 @@ from receiver.errors import StateUnreadable
 from receiver.journal import (
     BYTES_KEPT,
     DEAD_KEPT,
-    ENDED,
     EPISODES_KEPT,
     HANDLED_KEPT,
     INCIDENTS_KEPT,
@@ -37,10 +36,12 @@ from receiver.journal import (
     Told,
     bounded,
     dump,
+    ended_at,
     load,
+    member,
     name_of,
 )
-from receiver.journal.bounds import STANDING, STANDS
+from receiver.journal.bounds import ENDED_KEPT, STANDING, STANDS
 from receiver.messages import HEARD_AGAIN, MASS_ALERT, SILENT
 from receiver.reasons import Reason, Severity
 from tests.builders import T0, UID, at, code, episode, incident, journal, mark
@@ -68,7 +69,7 @@ def test_what_is_written_is_read_back_exactly(given_: Journal) -> None:
         or any(e.labels or e.value or e.external_url for e in given_.episodes)
         or given_.dead
         or any(i.resolved_at for i in given_.incidents)
-        or any(n.members or n.more or n.tally for n in given_.notices)
+        or any(n.members or n.more or n.tally or n.sinks for n in given_.notices)
         or any(o.doubt or o.instead_of or o.waiting or o.fell_back for o in given_.owed)
         or any(t.mark for t in given_.told)
     )
@@ -111,6 +112,19 @@ def test_what_version_1_does_not_know_makes_it_version_2() -> None:
     text = dump(journal(episode()).rehearsed(seen))
     assert json.loads(text)["version"] == 2
     assert load(text).rehearsals == (seen,)
+
+
+def test_what_an_earlier_version_2_said_with_fewer_words_is_read() -> None:
+    """It said whether a notice fell back, and which members had ended, but not when."""
+    members = ("a", member("b", T0))
+    bundle = replace(_notice("n"), members=members, tally=(("Errors", 2),))
+    written = json.loads(dump(journal().with_notice(bundle).owe("n", ["pager"], T0)))
+    written["notices"][0]["members"][1] = "b-"
+    written["owed"][0]["fell_back"] = True
+    found = load(json.dumps(written))
+    assert found.owed[0].fell_back is None
+    assert [ended_at(m) is None for m in found.notices[0].members] == [True, False]
+    assert found.notices[0].firing == 1
 
 
 def _broken(change: dict[str, Any]) -> str:
@@ -329,7 +343,7 @@ def test_one_debt_is_owed_for_a_subject_and_a_sink() -> None:
 
 
 def test_a_newer_state_keeps_what_the_sink_may_have_heard_and_since_when_it_is_silent() -> None:
-    before = replace(SLACK, doubt=at(1), instead_of="pager", fell_back=True, attempts=7)
+    before = replace(SLACK, doubt=at(1), instead_of="pager", fell_back=T0, attempts=7)
     held = journal(owed=(replace(before, not_before=at(9)),)).owe("inc-1", ["slack"], at(2))
     assert held.owed == (replace(before, since=at(2), waiting=T0, attempts=0),)
     assert held.owe("inc-1", ["slack"], at(3)).owed[0].unheard_since == T0
@@ -358,7 +372,7 @@ def test_what_has_time_is_not_hurried_by_a_newer_state_that_has_time_too() -> No
 def test_what_one_sink_does_not_take_is_owed_to_others_once_and_never_to_itself() -> None:
     held = journal(owed=(SLACK, PAGER)).owe_instead(PAGER, ["slack", "mail", "pager"], at(1))
     assert held.owed == (
-        replace(PAGER, fell_back=True),
+        replace(PAGER, fell_back=T0),
         replace(SLACK, since=at(1), waiting=T0, instead_of="pager"),
         Owed(subject="inc-1", sink="mail", since=at(1), instead_of="pager"),
     )
@@ -367,7 +381,7 @@ def test_what_one_sink_does_not_take_is_owed_to_others_once_and_never_to_itself(
 
 
 def test_a_sink_that_takes_something_is_in_no_doubt_and_nobody_stands_in_for_it() -> None:
-    doubted = replace(PAGER, doubt=T0, fell_back=True)
+    doubted = replace(PAGER, doubt=T0, fell_back=T0)
     held = journal(owed=(doubted,)).owe("inc-1", ["pager"], at(1))
     (left,) = held.tick(doubted, "following", at(2)).owed
     assert left == Owed(subject="inc-1", sink="pager", since=at(1))
@@ -629,11 +643,31 @@ def test_the_members_of_the_newest_bundles_are_kept_of_others_their_number() -> 
 
 def test_a_bundle_is_kept_as_long_as_one_in_it_fires() -> None:
     old = -25 * 60
-    fires = replace(_notice("fires", old), state="firing", members=("a", f"b{ENDED}"))
-    over = replace(fires, subject="over", members=(f"a{ENDED}",))
+    fires = replace(_notice("fires", old), state="firing", members=("a", member("b", T0)))
     refused = replace(fires, subject="refused", state="refused")
-    named = [replace(n, tally=(("A", 2),)) for n in (fires, over, refused)]
-    assert [n.subject for n in bounded(journal(notices=tuple(named)), T0).notices] == ["fires"]
+    counted = replace(fires, subject="counted", members=(member("a", T0),), more=1)
+    over = replace(fires, subject="over", members=(member("a", T0),))
+    told = replace(over, subject="told", state="resolved")
+    every = [replace(n, tally=(("A", 2),)) for n in (fires, refused, counted, over, told)]
+    held = bounded(journal(notices=tuple(every)), T0)
+    assert [n.subject for n in held.notices] == ["fires", "refused", "counted"]
+
+
+def test_a_member_says_whether_it_fires_or_when_it_ended() -> None:
+    assert ended_at(member("00000000000000a1")) is None
+    ended = T0 + timedelta(seconds=1, microseconds=123999)
+    assert ended_at(member("00000000000000a1", ended)) == T0 + timedelta(seconds=1.123)
+
+
+def test_members_that_fire_are_kept_before_those_that_ended_and_of_these_the_newest() -> None:
+    firing = tuple(f"{n:016x}" for n in range(MEMBERS_KEPT - 10))
+    ended = tuple(member(f"e{n:015x}", T0) for n in range(ENDED_KEPT + 100))
+    notice = replace(
+        _notice("one"), state="firing", members=(*ended, *firing), more=3, tally=(("A", 1),)
+    )
+    (held,) = bounded(journal(notices=(notice,)), T0).notices
+    assert held.members == (*ended[90:], *firing)
+    assert (held.more, held.firing) == (3, len(firing) + 3)
 
 
 def test_bounding_twice_changes_nothing_more() -> None:

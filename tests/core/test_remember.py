@@ -96,7 +96,7 @@ def test_an_alert_of_a_bad_release_opens_an_incident_that_nobody_is_told_of_yet(
         alertname="CheckoutErrors",
         action=Action.ROLL_BACK,
         reason=Reason.ROLLED_BACK,
-        text="It is being rolled back to revision 2.",
+        text="It is to be rolled back to revision 2.",
         namespace=NAMESPACE,
         deployment=NAME,
         incident=found.id,

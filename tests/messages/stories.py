@@ -106,6 +106,7 @@ _OWN = {
     "works_again": Reason.STATE_UNREADABLE,
     "silent": Reason.WATCHDOG,
     "heard_again": Reason.WATCHDOG,
+    "not_expected": Reason.WATCHDOG,
     "mass_alert": Reason.BREAKER_OPEN,
     "mass_alert_over": Reason.BREAKER_OPEN,
     "test": Reason.NOTIFY_ONLY,

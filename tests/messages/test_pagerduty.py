@@ -46,6 +46,7 @@ def test_only_what_ended_well_resolves() -> None:
         "mass_alert_over",
         "works_again",
         "heard_again",
+        "not_expected",
     } == RESOLVING
 
 

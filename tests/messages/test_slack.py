@@ -94,7 +94,7 @@ def test_no_two_outcomes_read_alike() -> None:
 def test_every_reason_is_given_as_a_sentence_unless_the_state_says_it(reason: Reason) -> None:
     told = story(state="refused", reason=reason)
     assert slack_faults(slack(told)) == []
-    said = reason in (Reason.ROLLED_BACK, Reason.NOTIFY_ONLY, Reason.RESOLVED)
+    said = reason in (Reason.ROLLED_BACK, Reason.NOTIFY_ONLY, Reason.RESOLVED, Reason.WATCHDOG)
     assert (f"*Why:* {about(reason).text}" in whole(told)) == (not said)
 
 

@@ -20,12 +20,14 @@ from receiver.controller.setup import Timing
 from receiver.controller.tell import UNAUTHORIZED_AGAIN
 from receiver.journal import Journal
 from receiver.sandbox import Fault
-from tests.stage import NAME, Stage, crash, firing, road, stage, webhook
+from tests.stage import NAME, UNHURRIED, Stage, crash, firing, road, stage, webhook
 from tests.stories.unruly import CHAT, LATE, PAGER, RETRY_AFTER, Mood, Unruly, unruly
 from tests.virtual import LoopClock, run, virtual
 
 # Whoever falls silent is taken over from while its message is on its way.
 HASTY = Timing(beat=0.5, lasts=2)
+# A sink to which nothing critical is routed.
+ASIDE = "engineering"
 ROLLING, RECOVERED = "🔄 ROLLING BACK", "✅ RECOVERED after rollback"
 
 
@@ -220,6 +222,70 @@ async def test_the_fallback_sink_hears_the_end_too(tmp_path: Path) -> None:
         await asyncio.sleep(20)
         assert len(_instead(scene)) == 1
         assert scene.people.of(CHAT)[-1] == RECOVERED
+
+
+@contextlib.asynccontextmanager
+async def _worse(home: Path) -> AsyncIterator[tuple[Stage, Unruly, app.Replica]]:
+    """Let no page be taken, and a sink stand in that hears of nothing critical by itself."""
+    async with stage(home, timing=UNHURRIED) as on, unruly(on) as people:
+        on.changes.append(lambda d: d["notify"].update(fallback=[ASIDE]))
+        people.usually[PAGER] = "fails"
+        await on.release("v2", "v3", wait=4)
+        async with on.replica(verify_within="3m") as replica:
+            yield on, people, replica
+
+
+@virtual
+async def test_who_stands_in_says_so_of_what_is_worse_too_and_once(tmp_path: Path) -> None:
+    async with _worse(tmp_path) as (on, people, replica):
+        await on.fires(replica)
+        await asyncio.sleep(100)
+        assert people.of(ASIDE) == ["🔄 ROLLED BACK, verifying"]
+        people.moods[ASIDE] += ["limits"]
+        await asyncio.sleep(300)
+        assert people.of(ASIDE)[1:] == ["🚨 ROLLBACK DID NOT HELP"]
+        assert not people.moods[ASIDE]
+        assert Scene(on, replica, people).count("fallbacks_total", PAGER) == 1
+        assert all(PAGER in str(a.body) for a in people.wire if a.sink == ASIDE)
+        assert people.of(CHAT)[-1:] == people.of(ASIDE)[1:]
+        await asyncio.sleep(1200)
+        assert len(people.of(ASIDE)) == 2
+        people.usually.clear()
+        await asyncio.sleep(120)
+        # The page is taken at last, and is no news to the others.
+        assert people.of(PAGER) == ["trigger"]
+        assert len(people.of(ASIDE)) == 2
+
+
+@virtual
+async def test_what_is_worse_falls_back_though_nobody_took_what_fell_back_before(
+    tmp_path: Path,
+) -> None:
+    async with _worse(tmp_path) as (on, people, replica):
+        people.usually[ASIDE] = "gone"
+        await on.fires(replica)
+        await asyncio.sleep(100)
+        assert people.of(ASIDE, taken=False) != []
+        del people.usually[ASIDE]
+        await asyncio.sleep(300)
+        assert people.of(ASIDE) == ["🚨 ROLLBACK DID NOT HELP"]
+        await asyncio.sleep(1200)
+        assert len(people.of(ASIDE)) == 1
+        assert all(PAGER in str(a.body) for a in people.wire if a.sink == ASIDE)
+
+
+@virtual
+async def test_what_is_worse_and_is_paged_has_nobody_stand_in(tmp_path: Path) -> None:
+    async with _worse(tmp_path) as (on, people, replica):
+        await on.fires(replica)
+        await asyncio.sleep(100)
+        assert len(people.of(ASIDE)) == 1
+        people.usually.clear()
+        await asyncio.sleep(300)
+        assert people.of(PAGER) == ["trigger", "trigger"]
+        # Who has heard that it began hears how it ends, and of no pager that failed.
+        assert people.of(ASIDE)[1:] == ["🚨 ROLLBACK DID NOT HELP"]
+        assert PAGER not in str([a.body for a in people.wire if a.sink == ASIDE][-1])
 
 
 @virtual

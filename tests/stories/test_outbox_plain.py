@@ -9,8 +9,9 @@ import pytest
 
 from receiver import app
 from receiver import journal as jn
+from receiver.controller.bundles import GATHERS
 from receiver.controller.memory import KEY
-from receiver.controller.passing_on import FOLLOWED, GATHERS
+from receiver.controller.passing_on import FOLLOWED
 from tests.stage import NAMESPACE, UNHURRIED, Stage, crash, firing, resolved, stage, webhook
 from tests.stories.unruly import PAGER, Unruly, unruly
 from tests.virtual import virtual
@@ -150,3 +151,87 @@ async def test_a_bundle_that_nobody_was_to_tell_yet_is_no_duplicate_when_another
         await asyncio.sleep(20)
         (said,) = _said(people, "engineering")
         assert "may be a duplicate" not in said
+
+
+@virtual
+async def test_what_ends_in_a_storm_and_fires_again_is_told_with_it_and_later_by_itself(
+    tmp_path: Path,
+) -> None:
+    async with (
+        stage(tmp_path, timing=UNHURRIED) as on,
+        unruly(on) as people,
+        on.replica(1) as replica,
+    ):
+        began, first = on.clock.now(), _labels(0, "warning")
+        await _posts(on, replica, *(firing(began, **_labels(n, "warning")) for n in range(20)))
+        await asyncio.sleep(20)
+        await _posts(on, replica, resolved(began, on.clock.now(), **first))
+        await asyncio.sleep(5)
+        # It storms still, and nobody has heard of that end.
+        again = on.clock.now()
+        await _posts(on, replica, firing(again, **first))
+        await asyncio.sleep(300)
+        assert len(_said(people, "engineering")) == 1
+        await _posts(on, replica, resolved(again, on.clock.now(), **first))
+        await asyncio.sleep(60)
+        # By now the storm is over, though not all of it.
+        third = on.clock.now()
+        for _ in range(2):
+            await _posts(on, replica, firing(third, **first))
+            await asyncio.sleep(60)
+        assert "ALERT " in _said(people, "engineering")[1]
+        ended = on.clock.now()
+        over = [resolved(began, ended, **_labels(n, "warning")) for n in range(1, 20)]
+        await _posts(on, replica, *over)
+        await asyncio.sleep(60)
+        assert "20 ALERTS RESOLVED" in _said(people, "engineering")[2]
+        await _posts(on, replica, resolved(third, on.clock.now(), **first))
+        await asyncio.sleep(60)
+        assert "RESOLVED" in _said(people, "engineering")[3]
+        assert len(_said(people, "engineering")) == 4
+
+
+@virtual
+async def test_a_storm_is_no_news_to_those_to_whom_only_other_alerts_are_routed(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on, unruly(on) as people:
+        routes = {"warning": ["engineering"], "default": [PAGER]}
+        on.changes.append(lambda d: d["notify"].update(routes=routes))
+        async with on.replica(1) as replica:
+            began = on.clock.now()
+            await _posts(on, replica, *(firing(began, **_labels(n, "warning")) for n in range(20)))
+            # Its severity is none that we know.
+            await _posts(on, replica, firing(began, **_labels(99, "weird")))
+            await asyncio.sleep(120)
+            (paged,) = _said(people, PAGER)
+            assert "ALERTS" not in paged
+            (told,) = _said(people, "engineering")
+            assert "20 ALERTS" in told
+            await _posts(on, replica, resolved(began, on.clock.now(), **_labels(99, "weird")))
+            await asyncio.sleep(60)
+            assert people.open() == set()
+            assert len(_said(people, "engineering")) == 1
+
+
+@virtual
+async def test_refusals_in_a_storm_are_over_in_one_message(tmp_path: Path) -> None:
+    async with (
+        stage(tmp_path, timing=UNHURRIED) as on,
+        unruly(on) as people,
+        on.replica(1) as replica,
+    ):
+        began = on.clock.now()
+
+        def labels(number: int) -> dict[str, str]:
+            return {"severity": "warning", "namespace": f"not-ours-{number}"}
+
+        await _posts(on, replica, *(firing(began, **labels(n)) for n in range(20)))
+        await asyncio.sleep(120)
+        (told,) = _said(people, "engineering")
+        assert "20 ALERTS, NOT ROLLED BACK" in told
+        ended = on.clock.now()
+        await _posts(on, replica, *(resolved(began, ended, **labels(n)) for n in range(20)))
+        await asyncio.sleep(120)
+        assert "20 ALERTS RESOLVED" in _said(people, "engineering")[1]
+        assert len(_said(people, "engineering")) == 2
