@@ -2,6 +2,11 @@
 
 All else is told from the journals. What cannot get into one, for the API is away or refuses us,
 would be told nobody.
+
+Nor can it be written down who was called. To a pager it is one alert of the whole installation,
+so any replica can close it: one that starts does, as soon as it knows that all is well and no
+other replica calls just now. Of one that lives and does not reach the API server nobody knows
+that it calls: its alert may be closed, and its next call opens it again.
 """
 
 import asyncio
@@ -23,6 +28,8 @@ CALLED_AFTER, CALLED_EVERY, FORGOTTEN_AFTER = 60.0, 300.0, 1800.0
 MOST = 1000
 # Seconds that the API server may be away as long as no alert waits for it: it may be renewed.
 AWAY_AFTER = 300.0
+# What has to have been well once before a process may say that all is.
+PROVEN_BY = frozenset({"beat", "ledger", "rights"})
 # Seconds that a sink has for one call, its turn included.
 ANSWERED_WITHIN = 30.0
 _NAMED = 10
@@ -54,6 +61,30 @@ class Alarm:
         self._calling: asyncio.Task[None] | None = None
         # What each sink has heard of what is not over.
         self._heard: dict[str, Heard] = {}
+        self._unproven = set(PROVEN_BY)
+        self._well_since: float | None = None
+
+    @property
+    def calls(self) -> bool:
+        """Return whether people were called for something that is stuck here still."""
+        return self._called_at is not None and bool(self._stuck)
+
+    @property
+    def left_open(self) -> bool:
+        """Return whether a pager may show as open what nobody has told it the end of."""
+        pages = self._setup.outbox.pages
+        return self._called_at is not None or any(pages(sink) for sink in self._heard)
+
+    def inherit(self) -> None:
+        """Take note that another process may have called, and ended before that was over.
+
+        Pagers alone are told of the end: whatever the others show calls nobody any more.
+        """
+        outbox, clock = self._setup.outbox, self._setup.clock
+        # What was stuck there may come to us, and stick again: Alertmanager has time to send it.
+        self._over_at = clock.monotonic()
+        for sink in filter(outbox.pages, outbox.names()):
+            self._heard.setdefault(sink, Heard(doubt=clock.now()))
 
     def stuck(self, key: str, what: str, why: str, *, after: float = CALLED_AFTER) -> None:
         """Take note that something cannot be decided, or written down, right now."""
@@ -73,9 +104,13 @@ class Alarm:
     def settled(self, key: str) -> None:
         """Take note that it is written down after all."""
         self._stuck.pop(key, None)
+        self._unproven.discard(key)
 
-    async def check(self) -> None:
-        """Call when it is time, or say that it is over. Never waits for a sink."""
+    async def check(self, *, elsewhere: bool) -> None:
+        """Call when it is time, or say that it is over. Never waits for a sink.
+
+        `elsewhere`: another replica calls just now. As long as it does, it is not over.
+        """
         now = self._setup.clock.monotonic()
         for key, item in list(self._stuck.items()):
             if now - item.asked_at > FORGOTTEN_AFTER:
@@ -84,16 +119,26 @@ class Alarm:
             return
         late = [item for item in self._stuck.values() if now - item.since >= item.after]
         due = self._called_at is None or now - self._called_at >= CALLED_EVERY
+        well = self._well(now, elsewhere=elsewhere)
         if late and due:
             self._called_at = now
             self._calling = asyncio.create_task(self._call(self._failing(late)), name="alarm")
-        elif self._called_at is not None and not self._stuck:
+        elif well and self._called_at is not None:
             self._called_at, self._over_at = None, now
             self._calling = asyncio.create_task(self._call(self._over()), name="alarm")
-        elif self._heard and not self._stuck and now - self._over_at >= CALLED_EVERY:
+        elif well and self._heard and now - self._over_at >= CALLED_EVERY:
             # Nobody else would close what they have open.
             self._over_at = now
             self._calling = asyncio.create_task(self._say_over(tuple(self._heard)), name="alarm")
+
+    def _well(self, now: float, *, elsewhere: bool) -> bool:
+        """Return whether all is well, and was for so long that who is not has said so."""
+        if self._stuck or self._unproven or elsewhere:
+            self._well_since = None
+            return False
+        if self._well_since is None:
+            self._well_since = now
+        return now - self._well_since >= 2 * self._setup.timing.beat
 
     async def close(self) -> None:
         """Stop calling."""
@@ -105,14 +150,17 @@ class Alarm:
         """Tell everybody, and the fallback sinks as soon as a pager has not taken it."""
         outbox = self._setup.outbox
         routed = outbox.routes(Severity.CRITICAL)
-        sinks = tuple(dict.fromkeys((*routed, *self._heard)))
+        over = story.state in RESOLVING
+        # What another process may have opened is no reason to open anything there.
+        known = (sink for sink, heard in self._heard.items() if over or heard.state)
+        sinks = tuple(dict.fromkeys((*routed, *known)))
         taken = await asyncio.gather(*(self._tell(sink, story) for sink in sinks))
         missed = tuple(
             sink
             for sink, took in zip(sinks, taken, strict=True)
             if not took and sink in routed and outbox.pages(sink)
         )
-        if missed and story.state not in RESOLVING:
+        if missed and not over:
             instead = replace(story, instead_of=missed)
             others = [sink for sink in outbox.fallbacks() if sink not in missed]
             await asyncio.gather(*(self._tell(sink, instead) for sink in others))

@@ -4,7 +4,7 @@ Every replica writes it by compare-and-set. What comes in at the same time is on
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from receiver.decisions import Decision, spent
 from receiver.errors import Conflict, Unavailable
 from receiver.journal import Journal, Notice, subject_of
 from receiver.ledger import Ledger, Opening
-from receiver.messages import HEARD_AGAIN, MASS_ALERT, MASS_ALERT_OVER, SILENT
+from receiver.messages import HEARD_AGAIN, MASS_ALERT, MASS_ALERT_OVER, NOT_EXPECTED, SILENT
 from receiver.reasons import Reason, Severity
 from receiver.rollout import ENABLED, Rollout
 
@@ -39,6 +39,8 @@ class Guards:
         self._beginning: set[str] = set()
         self._flushing: asyncio.Task[Ledger] | None = None
         self._opted_in = 0
+        # Whether we wrote the ledger since somebody set this to False.
+        self.wrote = False
         self._counted_at: float | None = None
 
     async def read(self) -> Ledger:
@@ -104,6 +106,7 @@ class Guards:
                 labels={KIND_LABEL: "ledger"},
                 version=None if state is None else state.version,
             )
+            self.wrote = True
             try:
                 await setup.cluster.write_state(wanted)
             except Conflict:
@@ -162,7 +165,7 @@ def told(journal: Journal, ledger: Ledger, setup: Setup) -> Journal:
 def silence(journal: Journal, setup: Setup, watchdog: Silence) -> Journal:
     """Return the receiver's own journal as the monitoring is: silent, or heard again."""
     silent = watchdog.silent
-    subject = subject_of("wdg", f"{setup.installation}/{watchdog.watchdog}")
+    subject = _of_watchdog(setup, watchdog)
     known = journal.notice(subject)
     state = SILENT if silent else HEARD_AGAIN
     if silent is None or (known.state == state if known is not None else not silent):
@@ -180,6 +183,24 @@ def silence(journal: Journal, setup: Setup, watchdog: Silence) -> Journal:
     )
     sinks = setup.outbox.routes(Severity.CRITICAL)
     return journal.with_notice(notice).owe(subject, sinks, now)
+
+
+def forgotten(journal: Journal, setup: Setup, expected: Iterable[Silence]) -> Journal:
+    """Return the receiver's own journal with an end of each silence that nobody waits out.
+
+    `expected`: all Watchdogs that somebody still waits for.
+    """
+    known, now = {_of_watchdog(setup, watchdog) for watchdog in expected}, setup.clock.now()
+    sinks = setup.outbox.routes(Severity.CRITICAL)
+    for notice in journal.notices:
+        if notice.state == SILENT and notice.subject not in known:
+            ended = replace(notice, state=NOT_EXPECTED, at=now)
+            journal = journal.with_notice(ended).owe(notice.subject, sinks, now)
+    return journal
+
+
+def _of_watchdog(setup: Setup, watchdog: Silence) -> str:
+    return subject_of("wdg", f"{setup.installation}/{watchdog.watchdog}")
 
 
 def _subject(opening: Opening) -> str:

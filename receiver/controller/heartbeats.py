@@ -59,6 +59,7 @@ class Heartbeats:
         self._unsaid: dict[str, str] = {}
         self._listened_at: float | None = None
         self._count = 0
+        self._unreadable = False
 
     def heard(self, url: str, watchdog: str) -> None:
         """Take note that an Alertmanager posted a Watchdog here; the next beat tells of it."""
@@ -103,6 +104,7 @@ class Heartbeats:
                 self._see(key, receipt, lives=key in self._sources)
         for key in self._sources.keys() - found.keys() - self._unsaid.keys():
             del self._sources[key]
+        self._unreadable = any(k not in self._sources for k in found if k.startswith(PREFIX))
         silences = self.silences()
         self._setup.metrics.watchdogs_silent.set(sum(bool(s.silent) for s in silences))
 
@@ -124,7 +126,7 @@ class Heartbeats:
             self._setup.log.warning("watchdog_unreadable", key=key)
 
     def silences(self) -> tuple[Silence, ...]:
-        """Return every Watchdog that was ever heard, and whether it is silent now."""
+        """Return every Watchdog that is expected, and whether it is silent now."""
         by_watchdog: dict[str, list[Source]] = {}
         for source in self._sources.values():
             by_watchdog.setdefault(source.watchdog, []).append(source)
@@ -143,6 +145,13 @@ class Heartbeats:
         if until is not None and until - last >= self._setup.silent_after:
             return True
         return False if any(s.lives for s in sources) else None
+
+    @property
+    def knows_all(self) -> bool:
+        """Return whether a Watchdog that `silences` does not hold is expected no more."""
+        if self._listened_at is None or self._unreadable:
+            return False
+        return self._setup.clock.monotonic() - self._listened_at < self._setup.timing.lasts
 
     @property
     def silent(self) -> bool | None:

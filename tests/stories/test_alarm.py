@@ -1,25 +1,30 @@
 """Never silently do nothing: without a durable decision for a minute, people are called."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from receiver import app, demo
-from receiver.controller.alarm import CALLED_EVERY
+from receiver.controller.alarm import AWAY_AFTER, CALLED_AFTER, CALLED_EVERY
 from receiver.controller.guards import KEY, LEDGER
+from receiver.controller.setup import BEATS
 from receiver.sandbox import Fault
-from tests.stage import NAME, NAMESPACE, UNHURRIED, Stage, firing, stage, webhook
-from tests.stories.unruly import CHAT, PAGER, unruly
+from tests.stage import NAME, NAMESPACE, UNHURRIED, Stage, firing, road, stage, webhook
+from tests.stories.unruly import CHAT, LATE, PAGER, Unruly, unruly
 from tests.virtual import LoopClock, virtual
 
+ELSEWHERE = {key: ["engineering"] for key in ("critical", "warning", "info", "default")}
 
-async def _repeated(on: Stage, replica: app.Replica, seconds: float, **labels: str) -> list[int]:
+
+async def _repeated(
+    on: Stage, replica: app.Replica, seconds: float, since: datetime | None = None
+) -> list[int]:
     """Deliver an alert every ten seconds, as Alertmanager does while it is answered 503."""
-    began, codes = on.clock.now(), []
+    began, codes = since or on.clock.now(), []
     end = on.clock.monotonic() + seconds
     while on.clock.monotonic() < end:
-        alert = firing(began, namespace=NAMESPACE, deployment=NAME, **labels)
+        alert = firing(began, namespace=NAMESPACE, deployment=NAME)
         status, _ = await on.post(replica, webhook(alert))
         codes.append(status)
         await asyncio.sleep(10)
@@ -187,6 +192,185 @@ async def test_without_the_rights_to_do_anything_people_are_paged(tmp_path: Path
             assert replica.controller.readiness().ready
 
 
+# --- those that called are no more
+
+
+def _actions(on: Stage) -> list[str]:
+    return [page["event_action"] for page in _alarms(on)]
+
+
+def _over(people: Unruly) -> int:
+    return sum("works again" in said for said in people.of(CHAT))
+
+
+@virtual
+async def test_what_a_process_opened_that_is_no_more_is_closed_once_by_the_next_one(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on, unruly(on) as people:
+        await on.release("v1", "v2")
+        async with on.replica(1) as one:
+            await asyncio.sleep(5)
+            on.sandbox.faults.append(_down())
+            await _repeated(on, one, 90)
+        assert _actions(on) == ["trigger"]
+        on.sandbox.faults.clear()
+        async with on.replica(2):
+            await asyncio.sleep(CALLED_EVERY - 10)
+            assert _actions(on) == ["trigger"], "what was stuck there may stick here again"
+            await asyncio.sleep(3 * CALLED_EVERY)
+            assert _actions(on) == ["trigger", "resolve"]
+            assert _over(people) == 0
+
+
+@virtual
+async def test_who_takes_leave_while_people_are_called_leaves_a_trace_of_it(
+    tmp_path: Path,
+) -> None:
+    """Here the API server is reached all the time."""
+    async with stage(tmp_path, timing=UNHURRIED) as on:
+        meta = {"name": LEDGER, "namespace": demo.STATE}
+        on.sandbox.create("ConfigMap", {"metadata": meta, "data": {KEY: "{"}})
+        async with on.replica(1):
+            await asyncio.sleep(80)
+        assert _actions(on) == ["trigger"]
+        on.sandbox.delete("ConfigMap", demo.STATE, LEDGER)
+        for short in (2, 3):
+            # This one ends before it could know.
+            async with on.replica(short):
+                await asyncio.sleep(CALLED_EVERY / 2)
+        assert _actions(on) == ["trigger"]
+        async with on.replica(4):
+            await asyncio.sleep(CALLED_EVERY + 20)
+            assert _actions(on) == ["trigger", "resolve"]
+
+
+@virtual
+async def test_who_takes_leave_in_the_middle_of_a_call_leaves_a_trace_of_it_too(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on, unruly(on) as people:
+        meta = {"name": LEDGER, "namespace": demo.STATE}
+        on.sandbox.create("ConfigMap", {"metadata": meta, "data": {KEY: "{"}})
+        people.moods[PAGER] += ["late"]
+        async with on.replica(1):
+            await asyncio.sleep(CALLED_AFTER + LATE / 2)
+            assert (people.moods[PAGER], people.pages) == ([], []), "it is on its way"
+        await asyncio.sleep(LATE)
+        assert len(people.open()) == 1
+        on.sandbox.delete("ConfigMap", demo.STATE, LEDGER)
+        async with on.replica(2):
+            await asyncio.sleep(CALLED_EVERY + 20)
+            assert people.open() == set()
+
+
+@virtual
+async def test_a_pager_that_is_away_when_the_next_process_starts_is_told_when_it_is_back(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on, unruly(on) as people:
+        async with on.replica(1):
+            await asyncio.sleep(5)
+            on.sandbox.faults.append(_down())
+            await asyncio.sleep(AWAY_AFTER + 20)
+        on.sandbox.faults.clear()
+        people.usually[PAGER] = "fails"
+        async with on.replica(2):
+            await asyncio.sleep(2 * CALLED_EVERY)
+            assert len(people.open()) == 1
+            people.usually.clear()
+            await asyncio.sleep(CALLED_EVERY + 20)
+            assert people.open() == set()
+
+
+@virtual
+async def test_what_a_living_replica_calls_about_is_not_closed_by_one_that_starts(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on, road(on) as way, way.replica(1) as one:
+        await on.release("v1", "v2")
+        way.cut(f"/deployments/{NAME}")
+        began = on.clock.now()
+        calling = asyncio.create_task(_repeated(on, one, 3 * CALLED_EVERY, began))
+        await asyncio.sleep(100)
+        assert _actions(on) == ["trigger"]
+        async with on.replica(2):
+            await calling
+            assert set(_actions(on)) == {"trigger"}
+            way.cut("")
+            await _repeated(on, one, 20, began)
+            await asyncio.sleep(CALLED_EVERY)
+            assert _actions(on)[-1] == "resolve"
+
+
+@virtual
+async def test_one_that_is_well_again_does_not_close_what_another_one_calls_about(
+    tmp_path: Path,
+) -> None:
+    async with (
+        stage(tmp_path) as on,
+        road(on) as way,
+        way.replica(1) as one,
+        on.replica(2) as two,
+    ):
+        await on.release("v1", "v2")
+        on.sandbox.faults.append(_down())
+        began = on.clock.now()
+        await asyncio.gather(_repeated(on, one, 90, began), _repeated(on, two, 90, began))
+        assert _actions(on) == 2 * ["trigger"]
+        way.cut(f"/deployments/{NAME}")
+        on.sandbox.faults.clear()
+        await _repeated(on, two, 20, began)
+        await _repeated(on, one, 3 * CALLED_EVERY, began)
+        assert "resolve" not in _actions(on)
+        way.cut("")
+        await _repeated(on, one, 20, began)
+        await asyncio.sleep(20)
+        assert _actions(on)[-2:] == 2 * ["resolve"]
+
+
+@virtual
+async def test_a_process_that_cannot_ask_for_its_rights_does_not_say_that_all_is_well(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on:
+        async with on.replica(1):
+            await asyncio.sleep(5)
+            on.sandbox.faults.append(_down())
+            await asyncio.sleep(AWAY_AFTER + 20)
+        assert _actions(on) == ["trigger"]
+        (away,) = on.sandbox.faults
+        away.match = "selfsubjectaccessreviews"
+        async with on.replica(2):
+            await asyncio.sleep(2 * CALLED_EVERY)
+            assert _actions(on) == ["trigger"]
+            on.sandbox.faults.clear()
+            await asyncio.sleep(20)
+            assert _actions(on) == ["trigger", "resolve"]
+
+
+@virtual
+async def test_a_pager_of_other_routes_is_told_of_no_failure_though_its_alert_is_closed(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on:
+        async with on.replica(1):
+            await asyncio.sleep(5)
+            on.sandbox.faults.append(_down())
+            await asyncio.sleep(AWAY_AFTER + 20)
+        assert _actions(on) == ["trigger"]
+        on.changes.append(lambda d: d["notify"].update(routes=ELSEWHERE))
+        on.sandbox.faults.clear()
+        async with on.replica(2):
+            await asyncio.sleep(20)
+            on.sandbox.faults.append(_down())
+            await asyncio.sleep(AWAY_AFTER + 20)
+            assert _actions(on) == ["trigger"]
+            on.sandbox.faults.clear()
+            await asyncio.sleep(20)
+            assert _actions(on) == ["trigger", "resolve"]
+
+
 # --- the Watchdog
 
 
@@ -272,13 +456,14 @@ async def test_each_watchdog_falls_silent_on_its_own(tmp_path: Path) -> None:
         for _ in range(10):
             await _watchdog(on, one, of="a", via="http://of-a:9093")
             await asyncio.sleep(60)
-        (page,) = on.people.pages
+        (page,) = [p for p in on.people.pages if p["event_action"] == "trigger"]
         assert "of-b:9093" in page["payload"]["custom_details"]["detail"]
         assert "of-a:9093" not in page["payload"]["custom_details"]["detail"]
         await _watchdog(on, one, of="b", via="http://of-b:9093")
         await asyncio.sleep(20)
         assert _of_watchdog(on) == ["trigger", "resolve"]
-        assert {p["dedup_key"] for p in on.people.pages} == {page["dedup_key"]}
+        of_b = [p["event_action"] for p in on.people.pages if p["dedup_key"] == page["dedup_key"]]
+        assert of_b == ["trigger", "resolve"]
 
 
 @virtual
@@ -307,6 +492,96 @@ async def test_a_watchdog_that_was_not_heard_for_a_week_is_expected_no_more(
         async with on.replica(2, clock=LoopClock(skew=8 * 24 * 3600)):
             await asyncio.sleep(600)
             assert _of_watchdog(on) == []
+
+
+@virtual
+async def test_a_silence_is_paged_also_where_one_namespace_may_not_be_looked_into(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on:
+        on.changes.append(lambda d: d["kubernetes"].update(namespaces=[NAMESPACE, "elsewhere"]))
+        on.sandbox.authorize = lambda *asked: "elsewhere" not in asked
+        async with on.replica() as one:
+            await _watchdog(on, one)
+            await asyncio.sleep(400)
+            assert _of_watchdog(on) == ["trigger"]
+
+
+WEEK = 7 * 24 * 3600
+
+
+def _beats(on: Stage) -> dict[str, str]:
+    found = on.sandbox.get("ConfigMap", demo.STATE, BEATS)
+    assert found is not None
+    beats: dict[str, str] = found["data"]
+    return beats
+
+
+def _put(on: Stage, beats: dict[str, str]) -> None:
+    """Write the ConfigMap of the beats anew, as a person does."""
+    on.sandbox.delete("ConfigMap", demo.STATE, BEATS)
+    meta = {"name": BEATS, "namespace": demo.STATE}
+    on.sandbox.create("ConfigMap", {"metadata": meta, "data": beats})
+
+
+@virtual
+async def test_a_silence_that_nobody_waits_out_any_more_is_ended_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on:
+        async with on.replica(1) as one:
+            await _watchdog(on, one)
+            await asyncio.sleep(400)
+            assert _of_watchdog(on) == ["trigger"]
+        async with on.replica(2, clock=LoopClock(skew=WEEK - 600)):
+            await asyncio.sleep(150)
+            assert _of_watchdog(on) == ["trigger"]
+        async with on.replica(3, clock=LoopClock(skew=WEEK)) as three:
+            await asyncio.sleep(20)
+            assert _of_watchdog(on) == ["trigger", "resolve"]
+            (said,) = [m["text"] for _, m in on.people.slack if "expected no more" in m["text"]]
+            assert "week" in said
+            await asyncio.sleep(600)
+            assert _of_watchdog(on) == ["trigger", "resolve"]
+            # It is back after all, and counts as before.
+            await _watchdog(on, three)
+            await asyncio.sleep(600)
+            assert _of_watchdog(on) == ["trigger", "resolve", "trigger"]
+
+
+@virtual
+async def test_a_watchdog_that_a_person_takes_out_has_its_page_closed(tmp_path: Path) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on, on.replica() as one:
+        await _watchdog(on, one, of="a")
+        await _watchdog(on, one, of="b", via="http://of-b:9093")
+        await asyncio.sleep(400)
+        assert _of_watchdog(on) == 2 * ["trigger"]
+        beats = _beats(on)
+        _put(on, {key: said for key, said in beats.items() if "of-b" not in said})
+        await asyncio.sleep(20)
+        assert _of_watchdog(on) == [*2 * ["trigger"], "resolve"]
+
+
+@virtual
+async def test_a_silence_is_not_ended_by_one_that_cannot_read_who_is_silent(
+    tmp_path: Path,
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on:
+        async with on.replica(1) as one:
+            await _watchdog(on, one)
+            await asyncio.sleep(400)
+            assert _of_watchdog(on) == ["trigger"]
+        ((key, sound),) = _beats(on).items()
+        _put(on, {key: "{"})
+        async with on.replica(2):
+            await asyncio.sleep(100)
+            assert _of_watchdog(on) == ["trigger"]
+            _put(on, {key: sound})
+            await asyncio.sleep(100)
+            assert _of_watchdog(on) == ["trigger"]
+            _put(on, {})
+            await asyncio.sleep(20)
+            assert _of_watchdog(on) == ["trigger", "resolve"]
 
 
 @virtual

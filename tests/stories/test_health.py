@@ -50,20 +50,56 @@ async def test_an_api_that_is_gone_shows_in_health_and_readiness(tmp_path: Path)
         assert (await _get(on, replica, "/ready"))[0] == 200
 
 
-@pytest.mark.parametrize("kind", ["slack", "pagerduty"])
+NOWHERE = "http://127.0.0.1:9"
+OTHER = {"slack": "pagerduty", "pagerduty": "slack"}
+
+
+async def _sinks(on: Stage, replica: app.Replica, kind: str) -> tuple[str, str, str]:
+    """Return how we are, how sinks of this kind are, and how those of the other kind are."""
+    _, body = await _get(on, replica, "/health")
+    dependencies = body["dependencies"]
+    return body["status"], dependencies[kind], dependencies[OTHER[kind]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "text", "word"),
+    [
+        ("slack", "slack-prod-alerts", "", "unauthorized"),
+        ("slack", "slack-prod-alerts", f"{NOWHERE}/services/prod-alerts", "unreachable"),
+        ("pagerduty", "pagerduty-key", "", "unauthorized"),
+    ],
+    ids=["slack without its secret", "slack is not there", "pagerduty without its secret"],
+)
 @virtual
-async def test_a_sink_whose_secret_is_gone_shows_in_health(tmp_path: Path, kind: str) -> None:
-    files = {"slack": ["slack-prod-alerts"], "pagerduty": ["pagerduty-key"]}
-    async with stage(tmp_path) as on, on.replica() as replica:
+async def test_a_sink_that_breaks_shows_in_health_and_is_well_again_when_it_is_mended(
+    tmp_path: Path, kind: str, file: str, text: str, word: str
+) -> None:
+    async with stage(tmp_path, timing=UNHURRIED) as on, on.replica() as replica:
         await on.release("v1", "v2")
-        _, before = await _get(on, replica, "/health")
-        for file in files[kind]:
-            (tmp_path / file).write_text("")
+        assert await _sinks(on, replica, kind) == ("healthy", "available", "available")
+        right = (tmp_path / file).read_text()
+        (tmp_path / file).write_text(text)
         await on.fires(replica)
         await asyncio.sleep(20)
-        _, after = await _get(on, replica, "/health")
-        assert before["dependencies"][kind] != after["dependencies"][kind]
-        assert after["status"] == "degraded"
+        assert await _sinks(on, replica, kind) == ("degraded", word, "available")
+        assert (await _get(on, replica, "/ready"))[0] == 200
+        (tmp_path / file).write_text(right)
+        await asyncio.sleep(1200)
+        assert await _sinks(on, replica, kind) == ("healthy", "available", "available")
+
+
+@virtual
+async def test_a_pagerduty_that_is_not_there_shows_in_health(tmp_path: Path) -> None:
+    async with stage(tmp_path) as on:
+        pagerduty = {"endpoint": NOWHERE}
+        on.changes.append(lambda d: d["notify"]["sinks"]["pagerduty"].update(pagerduty))
+        async with on.replica() as replica:
+            await on.release("v1", "v2")
+            assert await _sinks(on, replica, "pagerduty") == ("healthy", "available", "available")
+            await on.fires(replica)
+            await asyncio.sleep(20)
+            said = await _sinks(on, replica, "pagerduty")
+            assert said == ("degraded", "unreachable", "available")
 
 
 async def _alertmanager(on: Stage, replica: app.Replica) -> tuple[str, str]:
