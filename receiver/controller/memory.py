@@ -44,6 +44,10 @@ class Memory:
         self._news: dict[Ref, News] = {}
         # Of the journals that are ours: (subject, sink) that may have been told what nobody noted.
         self._unsure: dict[Ref, set[tuple[str, str]]] = {}
+        # When the last write ended of which nobody knows whether it arrived.
+        self.lost_at: float | None = None
+        # Who has what we wrote and left to be worked on: "" is nobody. A sweep takes this away.
+        self.left_to: set[str] = set()
 
     async def read(self, ref: Ref) -> Entry:
         """Read a journal; an absent one is empty.
@@ -97,25 +101,44 @@ class Memory:
             self._seen.pop(ref, None)
             if not error.ambiguous:
                 raise
-            found = await self._setup.cluster.read_state(state.name)
-            if found is None or found.data.get(KEY) != state.data[KEY]:
-                raise
-            written = found
+            written = await self._found(state, error)
+        except asyncio.CancelledError:
+            self._seen.pop(ref, None)
+            self.lost_at = self._setup.clock.monotonic()
+            raise
         entry = self._keep(
             ref, Entry(journal=journal, version=written.version), before=known.journal
         )
+        if journal.busy and journal.claim != self._setup.replica:
+            self.left_to.add(journal.claim)
         self.wake(ref)
         return entry
 
-    async def amend(self, ref: Ref, change: Callable[[Journal], Journal | None]) -> Journal:
+    async def _found(self, state: State, lost: Unavailable) -> State:
+        """Return what a write has left whose answer was lost; raises that loss unless it is it."""
+        try:
+            found = await self._setup.cluster.read_state(state.name)
+            if found is not None and found.data.get(KEY) == state.data[KEY]:
+                return found
+        except BaseException:
+            self.lost_at = self._setup.clock.monotonic()
+            raise
+        self.lost_at = self._setup.clock.monotonic()
+        raise lost
+
+    async def amend(
+        self, ref: Ref, change: Callable[[Journal], Journal | None], *, fresh: bool = False
+    ) -> Journal:
         """Apply a pure change to the newest journal, and return what it is then.
 
         `change` may be called several times, always with what is stored now; None: leave it as it
-        is. Raises `Conflict` when others keep writing.
+        is. That can be of what others have since changed: `fresh` when they may have. Raises
+        `Conflict` when others keep writing.
         """
         async with self.lock(ref):
-            for _ in range(TRIES):
-                known = self._seen.get(ref) or await self.read(ref)
+            for attempt in range(TRIES):
+                seen = None if fresh and not attempt else self._seen.get(ref)
+                known = seen or await self.read(ref)
                 changed = change(known.journal)
                 if changed is None or changed == known.journal:
                     return known.journal
@@ -153,6 +176,11 @@ class Memory:
                 await news.event.wait()
         except TimeoutError:
             pass
+
+    @property
+    def ours(self) -> tuple[Ref, ...]:
+        """Return whose journals are claimed by this replica, as it last saw them."""
+        return tuple(self._unsure)
 
     def forget(self, ref: Ref) -> None:
         """Let go of what is kept for waiting on a journal that has no work left."""

@@ -47,7 +47,7 @@ def well(asked: tuple[Episode, ...], findings: Mapping[str, Finding] | None) -> 
         return Outcome(phase=Phase.RECOVERED, detail="no alert had asked for it")
     if any(e.firing for e in asked):
         return None
-    said = f"{len(asked)} alerts resolved"
+    said = _resolved(asked)
     if findings is None:
         return Outcome(phase=Phase.RECOVERED, detail=said)
     if not _proven(asked, findings):
@@ -75,8 +75,12 @@ def unwell(
     unproven = {n: f for n, f in findings.items() if f.condition is not Condition.FALSE}
     if firing:
         return _outcome(Phase.DID_NOT_HELP, f"still firing {after}: {names}", unproven)
-    said = f"{len(asked)} alerts resolved, which {after} nothing proves"
+    said = f"{_resolved(asked)}, which {after} nothing proves"
     return _outcome(Phase.UNCONFIRMED, said, unproven)
+
+
+def _resolved(asked: tuple[Episode, ...]) -> str:
+    return f"{len(asked)} alert{'s' * (len(asked) != 1)} resolved"
 
 
 def _proven(asked: tuple[Episode, ...], findings: Mapping[str, Finding]) -> bool:

@@ -35,10 +35,15 @@ OWN = Ref("", "")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds. A claim whose owner was not heard of for `lasts` is taken over."""
+    """Seconds. A claim whose owner was not heard of for `lasts` is taken over.
+
+    Without a sign that one is left, the open journals are looked through every `poll` seconds while
+    there are any, else every `sweep`.
+    """
 
     beat: float = 1.5
     lasts: float = 5.0
+    sweep: float = 30.0
     forget: float = 120.0
     poll: float = 5.0
     rights: float = 60.0

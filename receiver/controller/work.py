@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from receiver.controller.alarm import AWAY_AFTER, Alarm
 from receiver.controller.claims import Claims
 from receiver.controller.collecting import Collector
-from receiver.controller.guards import Guards, silence, told
+from receiver.controller.guards import Guards, forgotten, silence, told
+from receiver.controller.heartbeats import Silence
 from receiver.controller.memory import Memory
 from receiver.controller.reconcile import Reconciler
 from receiver.controller.setup import OWN, Ref, Setup
@@ -17,7 +19,11 @@ from receiver.errors import Broken, StateUnreadable, TryAgain
 from receiver.journal import Journal
 
 SHORTEST = 0.01
+# Beats without which we go on all the same: an API server that hangs ends none.
+UNBEATEN = 2
 RELEASED_AT_ONCE = 16
+
+Silent: TypeAlias = frozenset[tuple[str, bool | None]]
 
 
 class Work:
@@ -37,8 +43,9 @@ class Work:
         self._beaten = asyncio.Event()
         self.denied: Mapping[str, tuple[str, ...]] | None = None
         self._rights_at: float | None = None
-        # At first as if it had been: another replica may have told of it, and died.
-        self._told: tuple[bool, frozenset[tuple[str, bool | None]]] | None = None
+        # Whether the breaker was open, and which Watchdog was silent, when that was last told.
+        self._told: tuple[bool, Silent] | None = None
+        self._tended = False
 
     async def run(self) -> None:
         """Beat and sweep for ever: what a dead replica left is found here."""
@@ -58,14 +65,34 @@ class Work:
         while True:
             # Right after a beat: what that heard is what a sweep goes by.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(setup.timing.beat):
+                async with asyncio.timeout(setup.timing.beat * UNBEATEN):
                     await self._beaten.wait()
             self._beaten.clear()
             # Each on its own: whoever may not sweep must still learn which right is missing.
-            steps = (self.claims.sweep, self._check_rights, self._tend, self.alarm.check)
-            for step in (*steps, self._collector.collect):
+            for step in self._steps():
                 await self._try(step)
             setup.metrics.targets_in_work.set(len(self._workers))
+
+    def _steps(self) -> Iterator[Callable[[], Awaitable[None]]]:
+        """Yield what has to be done now. An idle replica asks nothing of the API server."""
+        self._resume()
+        if self.claims.due(busy=bool(self._workers)):
+            # Whoever died may have opened the breaker, or closed it, and told nobody.
+            self._tended = False
+            yield self.claims.sweep
+        yield self._check_rights
+        if not self._tended or self._untold:
+            yield self.guards.count
+            yield self._tend
+        yield self._check_alarm
+        yield self._collector.collect
+
+    def _resume(self) -> None:
+        """Work on what became ours although whoever wrote that was cut off before it said so."""
+        for ref in self._memory.ours:
+            journal = self._memory.known(ref)
+            if journal is None or journal.busy:
+                self.start(ref)
 
     async def _try(self, step: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -78,18 +105,23 @@ class Work:
 
     async def _beat(self) -> None:
         try:
-            await self.claims.beat()
+            await self.claims.beat(calls=self.alarm.calls)
         except (TryAgain, Broken) as error:
             # A replica that is not ready gets no alerts, so none of them would call anybody.
             self.alarm.stuck("beat", "every target", str(error), after=AWAY_AFTER)
             raise
         self.alarm.settled("beat")
+        if self.beaten_at is None and not self.claims.alone:
+            self.alarm.inherit()
         self.beaten_at = self._setup.clock.monotonic()
 
+    async def _check_alarm(self) -> None:
+        await self.alarm.check(elsewhere=self.claims.others_call)
+
     async def _tend(self) -> None:
-        """Tell of the breaker, whoever opened or closed it, and know how many targets there are."""
-        setup = self._setup
-        await self.guards.count()
+        """Tell of the breaker, whoever opened or closed it, and of the Watchdogs."""
+        setup, fresh = self._setup, not self._tended
+        self._tended = self.guards.wrote = False
         try:
             ledger = await self.guards.read()
         except StateUnreadable as error:
@@ -97,22 +129,35 @@ class Work:
             self.alarm.stuck("ledger", "the ledger", str(error))
             raise
         self.alarm.settled("ledger")
-        silences = self.claims.heartbeats.silences()
+        heartbeats = self.claims.heartbeats
+        silences, knows_all = heartbeats.silences(), heartbeats.knows_all
         is_open = ledger.is_open(setup.clock.now(), setup.policy.breaker)
         setup.metrics.breaker_open.set(is_open)
-        silent = frozenset((s.watchdog, s.silent) for s in silences)
-        if (is_open, silent) == self._told and not is_open:
-            return
+        now = is_open, _silent(silences)
+        # Each replica hears of a Watchdog at another moment: who has just told is not contradicted.
+        news = silences if self._told is None or self._told[1] != now[1] else ()
+        if fresh or is_open or now != self._told:
 
-        def change(own: Journal) -> Journal:
-            own = told(own, ledger, setup)
-            for one in silences:
-                own = silence(own, setup, one)
-            return self.claims.claimed(own)
+            def change(own: Journal) -> Journal:
+                own = told(own, ledger, setup)
+                for one in news:
+                    own = silence(own, setup, one)
+                if knows_all:
+                    own = forgotten(own, setup, silences)
+                return self.claims.claimed(own)
 
-        journal = await self._memory.amend(OWN, change)
-        self._told = is_open, silent
-        self.ensure(OWN, journal)
+            journal = await self._memory.amend(OWN, change, fresh=fresh)
+            self._told = now
+            self.ensure(OWN, journal)
+        self._tended = True
+
+    @property
+    def _untold(self) -> bool:
+        """Return whether the breaker or a Watchdog may be other than we have told."""
+        if self._told is None or self.guards.wrote:
+            return True
+        is_open, silent = self._told
+        return is_open or silent != _silent(self.claims.heartbeats.silences())
 
     async def _check_rights(self) -> None:
         """Ask now and then what we may not do: a right can be taken away, or given, as we run."""
@@ -213,11 +258,19 @@ class Work:
         await asyncio.gather(*tasks.values(), return_exceptions=True)
         gate = asyncio.Semaphore(RELEASED_AT_ONCE)
         refs = dict.fromkeys((*tasks, *self._teller.refs))
-        await asyncio.gather(*(self._let_go(ref, gate) for ref in refs))
+        if refs:
+            let_go = (self._let_go(ref, gate) for ref in refs)
+            await asyncio.gather(self._try(self._say_leaving), *let_go)
+        if self.alarm.left_open:
+            # Our beat stays as a trace of us: whoever comes next closes what we cannot.
+            return
         try:
             await self.claims.leave()
         except (TryAgain, Broken) as error:
             self._setup.log.warning("leave_not_said", error=str(error)[:200])
+
+    async def _say_leaving(self) -> None:
+        await self.claims.say_leaving(calls=self.alarm.calls)
 
     async def _let_go(self, ref: Ref, gate: asyncio.Semaphore) -> None:
         """Give a claim up once nothing about it is on its way: no sink holds up another target."""
@@ -229,3 +282,7 @@ class Work:
                 self._setup.log.warning(
                     "claim_not_released", target=str(ref), error=str(error)[:200]
                 )
+
+
+def _silent(silences: Iterable[Silence]) -> Silent:
+    return frozenset((one.watchdog, one.silent) for one in silences)

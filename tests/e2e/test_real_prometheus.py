@@ -267,7 +267,7 @@ async def test_a_prometheus_that_dies_after_the_rollback_is_no_recovery(
         await world.monitoring.aclose()
         # Alertmanager hears nothing more of the alert, and says that it resolved.
         told = await world.ends("unconfirmed")
-        assert "1 alerts resolved" in told
+        assert "1 alert resolved" in told
         assert "Prometheus on ErrorRatioHigh: unreachable" in told
         assert world.people.pages[-1]["event_action"] == "trigger"
 

@@ -221,10 +221,10 @@ class _Player:
 # --- the oracle
 
 
-def judge(done: Play) -> None:
+def judge(done: Play, cooldown: timedelta = COOLDOWN) -> None:
     """Raise `AssertionError` for each promise that what was written breaks."""
     _only_what_is_ours(done)
-    _rollbacks(done)
+    _rollbacks(done, cooldown)
     phases = [(i["id"], i["phase"]) for i in done.incidents]
     assert all(phase in TERMINAL for _, phase in phases), f"not terminal: {phases}"
     left = {_record(w)["id"] for w in done.writes if _swap(w) and w.by == US}
@@ -243,7 +243,7 @@ class _Seen:
     last_rollback: datetime | None = None
 
 
-def _rollbacks(done: Play) -> None:
+def _rollbacks(done: Play, cooldown: timedelta) -> None:
     seen, before = _Seen(), None
     alerted = _alerted(done)
     for index, write in enumerate(done.writes):
@@ -254,6 +254,9 @@ def _rollbacks(done: Play) -> None:
             assert write.before["spec"] == before["spec"], "written over a change not seen"
         if _swap(write) and write.by == US:
             _rollback(write, seen, done, alerted)
+            if seen.last_rollback is not None:
+                assert write.at - seen.last_rollback >= cooldown, f"two steps back at {write.at}"
+            seen.last_rollback = write.at
         code = _code(write.after)
         if code != seen.code:
             back = write.by == US or index in done.undone
@@ -275,9 +278,6 @@ def _rollback(write: Write, seen: _Seen, done: Play, alerted: dict[str, datetime
     assert good not in seen.left, f"onto what had been rolled away from: {what}"
     at = alerted.get(good)
     assert at is None or at >= write.at, f"onto what alerted at {at}: {what}"
-    if seen.last_rollback is not None:
-        assert write.at - seen.last_rollback >= COOLDOWN, f"two steps back: {what}"
-    seen.last_rollback = write.at
     if record["by"] != US:
         return
     key = (write.before["metadata"]["uid"], bad)
