@@ -6,6 +6,7 @@ import pytest
 
 from receiver import rollout as ro
 from receiver.rollout import Progressing, Record
+from receiver.rollout.patches import _pointer
 from tests.builders import (
     NAME,
     NAMESPACE,
@@ -438,6 +439,49 @@ def test_an_undo_drops_the_suspects_whose_fence_has_done_its_work() -> None:
     assert len(operations) == 6
 
 
+def test_a_promotion_guards_swaps_and_records_in_one_patch() -> None:
+    found = ro.promote(rollout(), template("v4"), record={"intent": "i", "id": "rel-1"}, cause="up")
+    assert found == [
+        *GUARD,
+        {"op": "replace", "path": "/spec/template", "value": template("v4")},
+        {"op": "add", "path": ANNOTATION + "kubernetes.io~1change-cause", "value": "up"},
+        {
+            "op": "add",
+            "path": ANNOTATION + "rollback-receiver~1record",
+            "value": '{"id": "rel-1", "intent": "i"}',
+        },
+    ]
+
+
+def test_a_share_changes_only_what_has_to_and_always_leaves_its_note() -> None:
+    note = {"op": "add", "path": ANNOTATION + "rollback-receiver~1release", "value": "n"}
+    scaled = {"op": "replace", "path": "/spec/replicas", "value": 5}
+    assert ro.share(rollout(), 3, note="n", cause="c") == [*GUARD, note]
+    assert ro.share(rollout(), 5, note="n", cause="c") == [*GUARD, scaled, note]
+    assert ro.share(rollout(), 5, note="n", cause="c", template=template("v4")) == [
+        *GUARD,
+        {"op": "replace", "path": "/spec/template", "value": template("v4")},
+        scaled,
+        note,
+        {"op": "add", "path": ANNOTATION + "kubernetes.io~1change-cause", "value": "c"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "track", "of"),
+    [
+        ("checkout-canary", "canary", "checkout"),
+        ("checkout-canary", "stable", ""),
+        ("checkout", "canary", ""),
+        ("-canary", "canary", ""),
+    ],
+)
+def test_a_canary_is_one_by_name_and_track(name: str, track: str, of: str) -> None:
+    raw = deployment(labels={"track": track})
+    raw["metadata"]["name"] = name
+    assert ro.read(raw, three()).canary_of == of
+
+
 def test_a_void_tests_the_generation_of_the_intent_and_names_it() -> None:
     assert ro.void(rollout(generation=9), 7, "intent-1") == [
         *GUARD,
@@ -464,7 +508,7 @@ def test_a_fence_tests_the_uid_alone_and_adds_to_the_suspects_named() -> None:
     [("a/b", "a~1b"), ("a~b", "a~0b"), ("~1/", "~01~1"), ("plain", "plain")],
 )
 def test_a_step_of_a_json_pointer_is_escaped(key: str, step: str) -> None:
-    assert ro._pointer(key) == step
+    assert _pointer(key) == step
 
 
 # --- the fate of an intent

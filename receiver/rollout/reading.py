@@ -1,16 +1,11 @@
-"""A Deployment with its ReplicaSets: history, destination, patch and status. Values in, values out.
-
-It follows kubectl (pkg/polymorphichelpers/{rollback,rollout_status}.go) and the Deployment
-controller (pkg/controller/deployment), except where kubectl would do harm: it undoes to the second
-highest number whatever that is, tests nothing, and replaces annotations that are not its own.
-"""
+"""A Deployment with its ReplicaSets as one read shows them; which revisions are the same code."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 Obj: TypeAlias = dict[str, Any]
 
@@ -22,6 +17,7 @@ MODE = PREFIX + "mode"
 RECORD = PREFIX + "record"
 VOID = PREFIX + "void"
 SUSPECTS = PREFIX + "suspects"
+RELEASE = PREFIX + "release"
 
 ANNOTATIONS: dict[str, str] = {
     ENABLED: 'Label, not annotation: `"true"` opts the Deployment in. Written by you.',
@@ -31,6 +27,7 @@ ANNOTATIONS: dict[str, str] = {
     RECORD: "The last rollback, in the same write as the template. Written by the receiver.",
     VOID: "A rollback that can no longer apply. Written by the receiver.",
     SUSPECTS: "Revisions that began to alert during a rollback. Written by the receiver.",
+    RELEASE: "The staged release, and how many pods it gave the canary. Written by the receiver.",
 }
 
 CAUSE = "kubernetes.io/change-cause"
@@ -39,6 +36,8 @@ HISTORY = "deployment.kubernetes.io/revision-history"
 HASH = "pod-template-hash"
 RESTARTED = "kubectl.kubernetes.io/restartedAt"
 TRACK_DEFAULT = "stable"
+# The canary of `x` is the Deployment `x-canary` with the label `track: canary`.
+CANARY, CANARY_SUFFIX = "canary", "-canary"
 # The API server's default of spec.progressDeadlineSeconds; MaxInt32 means "no deadline".
 DEADLINE_DEFAULT, DEADLINE_NONE = 600, 2**31 - 1
 _DIGITS = 18
@@ -85,14 +84,6 @@ class Progressing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """Our annotation: which intent of which incident wrote this template."""
-
-    incident: str
-    intent: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """A Deployment as one verified read showed it. `revisions`: highest number first."""
 
@@ -131,6 +122,12 @@ class Rollout:
     def track(self) -> str:
         """Return the track of this Deployment, `stable` where it names none."""
         return self.labels.get("track") or TRACK_DEFAULT
+
+    @property
+    def canary_of(self) -> str:
+        """Return the name of the Deployment that this is the canary of, "" when it is none."""
+        stable = self.name.removesuffix(CANARY_SUFFIX)
+        return stable if self.track == CANARY and stable != self.name else ""
 
     @property
     def gitops(self) -> str:
@@ -267,199 +264,3 @@ def _without_null(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_null(item) for item in value]
     return value
-
-
-# --- what the history says
-
-
-def release_started(rollout: Rollout) -> datetime | None:
-    """Return when the current release began: when its oldest contiguous sibling was made.
-
-    A restart of a release is no new release: it must not look younger than it is, nor hide it.
-    """
-    if rollout.current is None:
-        return None
-    started = rollout.current.created_at
-    for revision in rollout.revisions:
-        if revision.number > rollout.current.number:
-            continue
-        if revision.code != rollout.current.code:
-            break
-        started = min(started, revision.created_at)
-    return started
-
-
-def reactivated(rollout: Rollout, code: str) -> bool:
-    """Return whether a revision of this code was ever left and brought back.
-
-    The controller appends the old number to `revision-history` when it re-uses a ReplicaSet
-    (pkg/controller/deployment/util SetNewReplicaSetAnnotations).
-    """
-    return any(revision.history for revision in rollout.siblings(code))
-
-
-def left_by_undo(rollout: Rollout) -> frozenset[str]:
-    """Return the codes that somebody rolled away from, as far as the ReplicaSets show it.
-
-    An undo re-uses an old ReplicaSet and gives it the next number: whatever is numbered one below
-    such a number was left for it, unless it has been brought back (and so renumbered) since.
-    """
-    activations = {
-        number: revision.code
-        for revision in rollout.revisions
-        if revision.history
-        for number in (*revision.history[1:], revision.number)
-    }
-    return frozenset(
-        revision.code
-        for revision in rollout.revisions
-        if activations.get(revision.number + 1, revision.code) != revision.code
-    )
-
-
-def destination(rollout: Rollout, excluded: Collection[str]) -> Revision | None:
-    """Return the highest revision that is neither the current code nor excluded."""
-    return next(
-        (r for r in rollout.revisions if r.code != rollout.code and r.code not in excluded), None
-    )
-
-
-def numbered(rollout: Rollout, number: int) -> Revision | None:
-    """Return the revision whose *present* number it is; old numbers are not searched (kubectl)."""
-    return next((r for r in rollout.revisions if r.number == number), None)
-
-
-def hashed(rollout: Rollout, hash_: str) -> Revision | None:
-    """Return the revision of a pod-template-hash."""
-    return next((r for r in rollout.revisions if r.hash == hash_), None)
-
-
-# --- what is written
-
-
-def undo(
-    rollout: Rollout,
-    to: Revision,
-    *,
-    record: Obj,
-    cause: str,
-) -> list[Obj]:
-    """Return the one JSON Patch of a rollback: guard, swap and record in a single write.
-
-    `generation` is the compare-and-set token: spec and annotation changes move it (registry/apps/
-    deployment/strategy.go), status writes of the running rollout do not. No annotation but our own
-    and the change-cause is touched; the latter would otherwise call the good revision by the bad
-    one's text, for the controller copies it (k/k#23087).
-    """
-    annotations = {CAUSE: cause, RECORD: json.dumps(record, sort_keys=True)}
-    return [
-        *_guard(rollout.uid, rollout.generation),
-        {"op": "replace", "path": "/spec/template", "value": pure(to.template)},
-        *_annotate(rollout, annotations),
-        *_drop(rollout, SUSPECTS),  # its fence has done its work
-    ]
-
-
-def void(rollout: Rollout, generation: int, intent: str) -> list[Obj]:
-    """Return the patch that makes sure an intent which tests `generation` can never apply."""
-    return [*_guard(rollout.uid, generation), *_annotate(rollout, {VOID: intent})]
-
-
-def fence(rollout: Rollout, codes: Collection[str]) -> list[Obj]:
-    """Return the patch that names suspects on the Deployment, and so moves its generation."""
-    value = ",".join(sorted(set(codes) | suspects_named(rollout)))
-    guard = _guard(rollout.uid, rollout.generation)[:1]
-    return [*guard, *_annotate(rollout, {SUSPECTS: value})]
-
-
-def suspects_named(rollout: Rollout) -> frozenset[str]:
-    """Return the codes that the fence on the Deployment names."""
-    return frozenset(filter(None, rollout.annotations.get(SUSPECTS, "").split(",")))
-
-
-def _guard(uid: str, generation: int) -> list[Obj]:
-    return [
-        {"op": "test", "path": "/metadata/uid", "value": uid},
-        {"op": "test", "path": "/metadata/generation", "value": generation},
-    ]
-
-
-def _annotate(rollout: Rollout, annotations: dict[str, str]) -> list[Obj]:
-    if not rollout.annotations:
-        return [{"op": "add", "path": "/metadata/annotations", "value": annotations}]
-    return [
-        {"op": "add", "path": "/metadata/annotations/" + _pointer(key), "value": value}
-        for key, value in annotations.items()
-    ]
-
-
-def _drop(rollout: Rollout, key: str) -> list[Obj]:
-    if key not in rollout.annotations:
-        return []
-    return [{"op": "remove", "path": "/metadata/annotations/" + _pointer(key)}]
-
-
-def _pointer(key: str) -> str:
-    """Escape one step of a JSON Pointer (RFC 6901, section 3)."""
-    return key.replace("~", "~0").replace("/", "~1")
-
-
-# --- whether an intent was applied
-
-
-def record_in(annotations: dict[str, str]) -> Record | None:
-    """Return our record; None where there is none or it cannot be read (anybody may edit it)."""
-    try:
-        found = json.loads(annotations.get(RECORD, ""))
-        return Record(incident=str(found["id"]), intent=str(found["intent"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
-def fate(rollout: Rollout, intent: str) -> Literal["applied", "voided", "unknown"]:
-    """Return what the objects say of an intent: the controller copies our annotations to the RS."""
-    places = [rollout.annotations, *(revision.annotations for revision in rollout.revisions)]
-    if any((record := record_in(place)) and record.intent == intent for place in places):
-        return "applied"
-    if any(place.get(VOID) == intent for place in places):
-        return "voided"
-    return "unknown"
-
-
-# --- rollout status
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a rollout is. `failed`: the controller says that the deadline has passed."""
-
-    state: Literal["waiting", "done", "failed"]
-    text: str
-
-
-def progress(rollout: Rollout, generation: int, before: Progressing | None) -> Progress:
-    """Judge a rollout as `kubectl rollout status` does, in its order (rollout_status.go).
-
-    `generation` is the one our patch answered. A `ProgressDeadlineExceeded` identical to the one
-    seen `before` the patch belongs to the rollout that was undone; kubectl stumbles over it.
-    """
-    if rollout.observed_generation < max(generation, rollout.generation):
-        return Progress(state="waiting", text="waiting for the controller to see the change")
-    exceeded = rollout.progressing
-    if exceeded and exceeded.reason == "ProgressDeadlineExceeded" and exceeded != before:
-        return Progress(state="failed", text="the rollout exceeded its progress deadline")
-    if rollout.updated < rollout.desired:
-        text = f"{rollout.updated} of {rollout.desired} replicas are updated"
-    elif rollout.replicas > rollout.updated:
-        text = f"{rollout.replicas - rollout.updated} old replicas are pending termination"
-    elif rollout.available < rollout.updated:
-        text = f"{rollout.available} of {rollout.updated} updated replicas are available"
-    else:
-        return Progress(state="done", text=f"{rollout.updated} replicas are updated and available")
-    return Progress(state="waiting", text=text)
-
-
-def patience(rollout: Rollout, margin: timedelta) -> timedelta:
-    """Return how long we wait for a rollout: the controller may never re-arm its own deadline."""
-    base = rollout.deadline or timedelta(seconds=DEADLINE_DEFAULT)
-    return base + rollout.min_ready + margin
