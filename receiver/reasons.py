@@ -75,6 +75,28 @@ class Reason(StrEnum):
     CURRENT_CHANGED = "current_changed"
     SHADOW = "shadow"
     ROLLED_BACK = "rolled_back"
+    RELEASE_ABORTED = "release_aborted"
+    RELEASING = "releasing"
+    AWAITING_APPROVAL = "awaiting_approval"
+    CANARY_NOT_READY = "canary_not_ready"
+    PROMOTION_FAILED = "promotion_failed"
+    RELEASE_DRIFTED = "release_drifted"
+    RELEASE_UNHEALTHY = "release_unhealthy"
+    RELEASE_BLIND = "release_blind"
+    RELEASE_HELD = "release_held"
+    RELEASE_REJECTED = "release_rejected"
+    NO_PLAN = "no_plan"
+    NO_CANARY = "no_canary"
+    NO_RELEASE = "no_release"
+    NO_SUCH_CHECK = "no_such_check"
+    NOT_RUNNING = "not_running"
+    RELEASE_IN_PROGRESS = "release_in_progress"
+    RELEASE_WAS_ABORTED = "release_was_aborted"
+    TARGET_ALERTING = "target_alerting"
+    NOT_WAITING = "not_waiting"
+    NOT_HELD = "not_held"
+    NOT_AN_APPROVER = "not_an_approver"
+    ANOTHER_PERSON = "another_person"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,11 +278,53 @@ _ABOUT: dict[Reason, About] = {
         text="Mode is shadow: this is what would have been rolled back.", tell=_INFO
     ),
     Reason.ROLLED_BACK: About(text="The bad revision is rolled back.", tell=_CRITICAL),
+    Reason.RELEASE_ABORTED: About(
+        text="The staged release is aborted: its canary goes to 0.",
+        tell=_CRITICAL,
+        manual=_IGNORED,
+    ),
+    Reason.RELEASING: About(text="A staged release goes on by its plan.", tell=_INFO),
+    Reason.AWAITING_APPROVAL: About(
+        text="The stage has soaked; the next one waits for an approval.", tell=_WARNING
+    ),
+    Reason.CANARY_NOT_READY: About(
+        text="The canary's pods did not become ready in time.", tell=_CRITICAL
+    ),
+    Reason.PROMOTION_FAILED: About(
+        text="The stable Deployment did not become ready with the new version.", tell=_CRITICAL
+    ),
+    Reason.RELEASE_DRIFTED: About(
+        text="Somebody changed a Deployment of the release: nothing is promoted.", tell=_WARNING
+    ),
+    Reason.RELEASE_UNHEALTHY: About(
+        text="A health check of the release fails: its soak stands still.", tell=_WARNING
+    ),
+    Reason.RELEASE_BLIND: About(
+        text="Nobody can tell how the release is doing: its soak stands still.", tell=_WARNING
+    ),
+    Reason.RELEASE_HELD: About(text="The release is paused.", tell=_WARNING),
+    Reason.RELEASE_REJECTED: About(text="A person ended the release.", tell=_WARNING),
+    Reason.NO_PLAN: About(text="`release.plans` has no plan of that name."),
+    Reason.NO_CANARY: About(
+        text="There is no Deployment of that name with -canary and the label track: canary."
+    ),
+    Reason.NO_RELEASE: About(text="No staged release of this Deployment is in progress."),
+    Reason.NO_SUCH_CHECK: About(text="The checklists of the release have no such line."),
+    Reason.NOT_RUNNING: About(text="The Deployment runs no pods: there is nothing to compare."),
+    Reason.RELEASE_IN_PROGRESS: About(text="A staged release of this Deployment is in progress."),
+    Reason.RELEASE_WAS_ABORTED: About(text="A release of this very template was aborted."),
+    Reason.TARGET_ALERTING: About(text="An alert about this Deployment asks for a rollback."),
+    Reason.NOT_WAITING: About(text="The release does not wait for that now."),
+    Reason.NOT_HELD: About(text="The release is not held."),
+    Reason.NOT_AN_APPROVER: About(text="This needs a role of `release.roles` that you lack."),
+    Reason.ANOTHER_PERSON: About(
+        text="This needs a person who neither began the release nor approved this stage."
+    ),
 }
 
 
-# What is told once for all targets it concerns, and not of each.
-TOLD_TOGETHER = frozenset({Reason.BREAKER_OPEN})
+# What is told once for all that it concerns, and not for each alert or target.
+TOLD_TOGETHER = frozenset({Reason.BREAKER_OPEN, Reason.RELEASE_ABORTED})
 
 
 def about(reason: Reason) -> About:

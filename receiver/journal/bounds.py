@@ -13,6 +13,7 @@ from receiver.journal.target import SUSPECT_FOR, Journal
 BYTES_KEPT = 800_000
 EPISODES_KEPT, INCIDENTS_KEPT, HANDLED_KEPT, REPLIES_KEPT = 120, 30, 300, 30
 VERIFIED_KEPT, TROUBLED_KEPT, NOTICES_KEPT, TOLD_KEPT, DEAD_KEPT = 100, 100, 200, 600, 50
+ABORTED_KEPT = 100
 # Alerts of bundles that are known one by one, and how many of those that ended there is always
 # room for: an end comes more than once, and so may a late beginning.
 MEMBERS_KEPT, ENDED_KEPT = 12_000, 2_000
@@ -47,7 +48,11 @@ def bounded(journal: Journal, now: datetime) -> Journal:
     handled = (*journal.handled, *((i.uid, i.bad.code) for i in dropped if i.left))
     live = owed | {f"{e.fingerprint}" for e in episodes if e.firing}
 
+    release = journal.released.id if journal.released is not None else ""
+
     def matters(notice: Notice) -> bool:
+        if notice.subject == release:
+            return True
         if notice.state in STANDING and now - notice.at < STANDS:
             return True
         if notice.bundle:
@@ -71,6 +76,7 @@ def bounded(journal: Journal, now: datetime) -> Journal:
         told=_newest(journal.told, TOLD_KEPT, lambda t: t.subject in spoken_of),
         replies=journal.replies[-REPLIES_KEPT:],
         dead=journal.dead[-DEAD_KEPT:],
+        aborted=journal.aborted[-ABORTED_KEPT:],
     )
     return _fitted(kept)
 

@@ -10,7 +10,6 @@ from pydantic import AwareDatetime, BeforeValidator
 
 from receiver.reasons import Reason, Severity
 
-
 # What once was only whether, and not since when, is read as "not yet": it is done once more.
 _Since = Annotated[
     AwareDatetime | None, BeforeValidator(lambda said: None if isinstance(said, bool) else said)

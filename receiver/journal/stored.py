@@ -3,12 +3,14 @@
 import json
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 from pydantic import TypeAdapter
 
 from receiver import versioned
-from receiver.journal.target import FIRST, VERSION, Journal
+from receiver.journal.target import FIRST, SECOND, VERSION, VERSIONS, Journal
 
+_SINCE_3 = frozenset({"aborted", "release"})
 _SINCE_2 = frozenset({"dead", "rehearsals", "troubled", "verified"})
 _SINCE_2_IN = {
     "episodes": frozenset({"external_url", "labels", "value"}),
@@ -28,18 +30,25 @@ def load(text: str | None) -> Journal:
     """
     if text is None:
         return Journal()
-    found = versioned.read(text, _JOURNAL, what="journal", versions=(FIRST, VERSION))
+    found = versioned.read(text, _JOURNAL, what="journal", versions=VERSIONS)
     return replace(found, version=VERSION)
 
 
 def dump(journal: Journal) -> str:
     """Write a journal as JSON; what is as it is by default is left out."""
     found = _JOURNAL.dump_python(journal, mode="json", exclude_defaults=True)
+    found["version"] = _oldest(found)
+    return json.dumps(found, separators=(",", ":"), ensure_ascii=False)
+
+
+def _oldest(found: dict[str, Any]) -> int:
+    """Return the oldest version that knows all of it."""
+    if found.keys() & _SINCE_3:
+        return VERSION
     newer = found.keys() & _SINCE_2 or any(
         item.keys() & keys for key, keys in _SINCE_2_IN.items() for item in found.get(key, ())
     )
-    found["version"] = VERSION if newer else FIRST
-    return json.dumps(found, separators=(",", ":"), ensure_ascii=False)
+    return SECOND if newer else FIRST
 
 
 def name_of(namespace: str, deployment: str) -> str:

@@ -17,11 +17,12 @@ from receiver.journal.facts import (
     Reply,
     Told,
 )
+from receiver.journal.releases import Release
 from receiver.reasons import Severity
 
-# Version 2 knows more than version 1. What holds none of it is written as version 1, which an older
-# replica still reads: both run side by side, and a downgrade loses nothing unsaid.
-VERSION, FIRST = 2, 1
+# Each version knows more than the one before. What holds none of it is written as the older one,
+# which an older replica still reads: both run side by side, and a downgrade loses nothing unsaid.
+VERSIONS = FIRST, SECOND, VERSION = 1, 2, 3
 SUSPECT_FOR = timedelta(hours=24)
 REHEARSALS_KEPT = 100
 
@@ -33,7 +34,8 @@ class Journal:
     `handled` are (uid, code) of incidents that were dropped for space; `cleared` are codes that a
     person took out of quarantine. `verified` are (uid, code) that soaked quietly; `troubled` are
     those that an alert asked to leave, with until when: what is left of dropped episodes. `dead`
-    are notices given up, the newest last.
+    are notices given up, the newest last. `release` is the staged release in progress, or the last
+    one; `aborted` are (uid, code) of the canary templates that did not make it.
     """
 
     version: int = VERSION
@@ -53,11 +55,18 @@ class Journal:
     rehearsals: tuple[Rehearsal, ...] = ()
     troubled: tuple[tuple[str, str, AwareDatetime], ...] = ()
     dead: tuple[Dead, ...] = ()
+    release: Release | None = None
+    aborted: tuple[tuple[str, str], ...] = ()
 
     @property
     def busy(self) -> bool:
         """Return whether a replica has to work on it."""
-        return bool(self.owed) or bool(self.in_flight or self.deferred)
+        return bool(self.owed or self.in_flight or self.deferred or self.released)
+
+    @property
+    def released(self) -> Release | None:
+        """Return the release in progress."""
+        return self.release if self.release is not None and self.release.open else None
 
     @property
     def changed_at(self) -> datetime | None:
@@ -73,6 +82,8 @@ class Journal:
         ]
         if self.pause is not None:
             moments.append(self.pause.at)
+        if self.release is not None:
+            moments.append(self.release.step_at)
         return max(moments, default=None)
 
     @property

@@ -44,7 +44,9 @@ from receiver.journal import (
 from receiver.journal.bounds import ENDED_KEPT, STANDING, STANDS
 from receiver.messages import HEARD_AGAIN, MASS_ALERT, SILENT
 from receiver.reasons import Reason, Severity
+from receiver.release import aborted
 from tests.builders import T0, UID, at, code, episode, incident, journal, mark
+from tests.release.worlds import at_step
 
 # --- written and read
 
@@ -62,6 +64,7 @@ def _journals() -> st.SearchStrategy[Journal]:
 def test_what_is_written_is_read_back_exactly(given_: Journal) -> None:
     text = dump(given_)
     assert load(text) == given_
+    newest = given_.release or given_.aborted
     newer = (
         given_.rehearsals
         or given_.troubled
@@ -73,7 +76,7 @@ def test_what_is_written_is_read_back_exactly(given_: Journal) -> None:
         or any(o.doubt or o.instead_of or o.waiting or o.fell_back for o in given_.owed)
         or any(t.mark for t in given_.told)
     )
-    assert json.loads(text)["version"] == (2 if newer else 1)
+    assert json.loads(text)["version"] == (3 if newest else 2 if newer else 1)
 
 
 def test_an_absent_journal_is_an_empty_one() -> None:
@@ -94,7 +97,7 @@ KEYS_OF_1 = {
 
 def test_a_journal_of_version_1_is_read_as_it_was_meant() -> None:
     found = load(V1)
-    assert (found.version, found.claim) == (2, "replica-of-before")
+    assert (found.version, found.claim) == (3, "replica-of-before")
     (incident_,) = found.incidents
     assert (incident_.phase, incident_.bad.number, incident_.left) == (Phase.VERIFYING, 3, True)
     assert json.loads(dump(found)) == json.loads(V1)
@@ -112,6 +115,24 @@ def test_what_version_1_does_not_know_makes_it_version_2() -> None:
     text = dump(journal(episode()).rehearsed(seen))
     assert json.loads(text)["version"] == 2
     assert load(text).rehearsals == (seen,)
+
+
+def test_what_version_2_could_say_is_said_in_version_2_and_a_release_makes_it_version_3() -> None:
+    seen = Rehearsal(alertname="Errors", fingerprint="a", starts_at=T0, uid="u", code="c", at=at(1))
+    second = journal(episode()).rehearsed(seen)
+    assert set(json.loads(dump(second))) <= KEYS_OF_1 | {"rehearsals"}
+    assert json.loads(dump(second))["version"] == 2
+    assert json.loads(dump(replace(second, aborted=(("u", "c"),))))["version"] == 3
+
+
+@pytest.mark.parametrize("step", ["preparing", "soaking", "waiting", "promoting", "watching"])
+def test_a_release_survives_being_written_and_read_in_every_step(step: str) -> None:
+    held = journal(release=at_step(step).release)
+    assert json.loads(dump(held))["version"] == 3
+    assert load(dump(held)) == held
+    assert held.busy
+    over = replace(held, release=held.release and aborted(held.release, T0))
+    assert not over.busy
 
 
 def test_what_an_earlier_version_2_said_with_fewer_words_is_read() -> None:
@@ -143,10 +164,10 @@ _INCIDENT = json.loads(dump(journal(incident())))["incidents"][0]
         pytest.param("[]", "it is no JSON object", id="list"),
         pytest.param("null", "it is no JSON object", id="null"),
         pytest.param("[" * 100_000, "it is no JSON object", id="deep"),
-        pytest.param("{}", "of version None, known is 2", id="no version"),
-        pytest.param(_broken({"version": 3}), "of version 3, known is 2", id="newer"),
-        pytest.param(_broken({"version": "1"}), "of version 1, known is 2", id="text"),
-        pytest.param(_broken({"release": {}}), "damaged: release", id="unknown key"),
+        pytest.param("{}", "of version None, known is 3", id="no version"),
+        pytest.param(_broken({"version": 4}), "of version 4, known is 3", id="newer"),
+        pytest.param(_broken({"version": "1"}), "of version 1, known is 3", id="text"),
+        pytest.param(_broken({"releases": {}}), "damaged: releases", id="unknown key"),
         pytest.param(_broken({"episodes": None}), "damaged: episodes", id="null list"),
         pytest.param(
             _broken({"episodes": [_EPISODE | {"new": 1}]}),
