@@ -34,6 +34,7 @@ METRICS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("decisions_total", "counter", ("reason",), "Decisions, one for each alert or manual wish"),
     ("template_writes_total", "counter", (), "Pod templates this replica has swapped back"),
     ("rollbacks_total", "counter", ("outcome",), "Incidents that ended, by their final phase"),
+    ("releases_total", "counter", ("outcome",), "Staged releases that ended: completed, aborted"),
     ("rollback_duration_seconds", "histogram", ("step",), "How long a step of a rollback took"),
     (
         "alert_to_patch_seconds",
@@ -91,6 +92,7 @@ METRICS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 )
 
 STEPS = ("decide", "patch", "rollout", "verify")
+RELEASE_OUTCOMES = ("completed", "aborted")
 CODE_CLASSES = ("2xx", "3xx", "4xx", "5xx", "none")
 STATUSES = ("firing", "resolved")
 REALMS = ("webhook", "people")
@@ -111,6 +113,7 @@ class Metrics:
     decisions_total: Counter
     template_writes_total: Counter
     rollbacks_total: Counter
+    releases_total: Counter
     rollback_duration_seconds: Histogram
     alert_to_patch_seconds: Histogram
     patch_to_recovery_seconds: Histogram
@@ -162,6 +165,7 @@ class Metrics:
             self.alerts_received_total: ((each,) for each in STATUSES),
             self.decisions_total: ((each,) for each in reasons),
             self.rollbacks_total: ((each,) for each in phases),
+            self.releases_total: ((each,) for each in RELEASE_OUTCOMES),
             self.rollback_duration_seconds: ((each,) for each in STEPS),
             self.dead_letters_total: ((sink,) for sink in sinks),
             self.fallbacks_total: ((sink,) for sink in sinks),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from receiver.alerts import Payload
 from receiver.reasons import Reason
@@ -45,10 +45,14 @@ class Sender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Who calls the API by hand. `namespaces`: what the token is limited to."""
+    """Who calls the API by hand. `namespaces`: what the token is limited to.
+
+    `roles` are those of `release.roles`: only a person that Kubernetes knows has any.
+    """
 
     name: str
     namespaces: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +72,26 @@ class Wish:
     wait: bool = False
     key: str | None = None
     digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseWish:
+    """A staged release that a person asks for.
+
+    `images` are (container, image) that the canary is to get; none: what it has is released.
+    `plan` "": the first of the configuration. `version` is for people, "": the new images.
+    """
+
+    reason: str
+    images: tuple[tuple[str, str], ...] = ()
+    plan: str = ""
+    version: str = ""
+    force: bool = False
+    dry_run: bool = False
+
+
+# What people can do with a release in progress.
+Steering: TypeAlias = Literal["approve", "reject", "pause", "resume", "abort", "promote"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +133,32 @@ class Service(Protocol):
 
     async def rollback(self, namespace: str, name: str, wish: Wish, person: Person) -> Outcome:
         """Roll back by hand."""
+        ...
+
+    async def begin_release(
+        self, namespace: str, name: str, wish: ReleaseWish, person: Person
+    ) -> Outcome:
+        """Begin a staged release."""
+        ...
+
+    async def release(self, namespace: str, name: str) -> Json | None:
+        """Return the release in progress, or the last one; None: there was none."""
+        ...
+
+    async def release_log(self, namespace: str, name: str) -> str | None:
+        """Return the deployment log of that release, in Markdown."""
+        ...
+
+    async def steer_release(
+        self, namespace: str, name: str, what: Steering, person: Person, why: str
+    ) -> Outcome:
+        """Approve, reject, pause, resume, abort or promote the release in progress."""
+        ...
+
+    async def tick_check(
+        self, namespace: str, name: str, item: str, person: Person, note: str, *, done: bool
+    ) -> Outcome:
+        """Tick a line of the checklists of that release, or untick it."""
         ...
 
     async def deployments(self, namespaces: tuple[str, ...]) -> list[Json]:

@@ -32,7 +32,11 @@ async def look(setup: Setup, memory: Memory, guards: Guards, ref: Ref) -> Seen:
     if isinstance(ledger, str):
         stopped, ledger = stopped or ledger, Ledger()
     now, journal = setup.clock.now(), entry.journal
+    release = journal.release
     if rollout is not None:
+        if rollout.canary_of:
+            stable = Ref(ref.namespace, rollout.canary_of)
+            release = (await memory.read(stable)).journal.release
         journal = noticed(journal, rollout, setup.policy.verify_after, now)
     seen = Look(
         rollout=rollout,
@@ -41,6 +45,7 @@ async def look(setup: Setup, memory: Memory, guards: Guards, ref: Ref) -> Seen:
         now=now,
         stopped=stopped,
         ledger=ledger,
+        release=release,
     )
     return Seen(look=seen, entry=entry)
 

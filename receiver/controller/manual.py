@@ -8,7 +8,7 @@ from receiver.controller.answers import Json, Outcome, Person, Wish
 from receiver.controller.look import Seen, look
 from receiver.controller.memory import Memory
 from receiver.controller.reconcile import cause_of, record_of
-from receiver.controller.remember import incident_id, mark
+from receiver.controller.remember import by_hand, mark
 from receiver.controller.setup import Ref, Setup
 from receiver.controller.work import Work
 from receiver.decisions import Ask, Decision, decide_manual, forceable
@@ -77,22 +77,18 @@ class Manual:
         current = rollout.current
         if decision.to is None or current is None:
             return await self._refuse(ref, seen, wish, decision)
-        incident = Incident(
-            id=incident_id(journal, rollout.uid, current.code).replace("inc-", "man-"),
-            uid=rollout.uid,
-            bad=mark(current),
-            phase=Phase.SETTLING,
-            reason=Reason.ROLLED_BACK,
-            opened_at=seen.look.now,
-            phase_at=seen.look.now,
-            severity=Severity.WARNING,
+        incident = by_hand(
+            journal,
+            rollout.uid,
+            current,
+            mark(decision.to),
+            seen.look.now,
             actor=person.name,
             why=wish.reason,
+            severity=Severity.WARNING,
             forced=wish.force,
-            pinned=current.hash,
             named=wish.to_revision,
             quarantine=wish.quarantine,
-            to=mark(decision.to),
         )
         if wish.dry_run:
             return await self._dry_run(ref, rollout, incident, decision)

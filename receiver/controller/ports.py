@@ -321,6 +321,13 @@ class Prometheus(Protocol):
         """Return what the expression of an alert says now. Has a deadline; raises nothing."""
         ...
 
+    async def critical(self, subjects: tuple[Subject, ...]) -> tuple[str, ...] | None:
+        """Return the names of the critical alerts that fire for any of these, at most 20.
+
+        None: nobody can tell. An alert counts that names the namespace, and no other target.
+        """
+        ...
+
     async def close(self) -> None:
         """Close the connections."""
         ...

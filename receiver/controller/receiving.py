@@ -228,6 +228,9 @@ class Receiving:
             await self._memory.write(ref, journal, seen.entry)
         await self._fence(ref, rollout, journal)
         self._work.ensure(ref, journal)
+        if rollout.canary_of and any(a.reason is Reason.RELEASE_ABORTED for a in answers):
+            # Whoever drives the release finds the alert in this journal; if that is us, now.
+            self._memory.wake(Ref(ref.namespace, rollout.canary_of))
         for answer in answers:
             self._setup.log.info(
                 "alert_decided",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
 from receiver import alerts as al
 from receiver.alerts import Alert
@@ -214,6 +215,7 @@ def _judge(
         now=look.now,
         stopped=look.stopped,
         ledger=look.ledger,
+        release=look.release,
         fresh=fresh,
     )
     decision = decide(case)
@@ -261,6 +263,34 @@ def _incident_named(journal: Journal, decision: Decision) -> str:
     return decision.detail if journal.incident(decision.detail) else ""
 
 
+def by_hand(
+    journal: Journal,
+    uid: str,
+    bad: Revision,
+    to: Mark,
+    now: datetime,
+    *,
+    actor: str,
+    why: str,
+    **asked: Any,
+) -> Incident:
+    """Return the incident of a rollback that no alert asked for: pinned to what is current now."""
+    return Incident(
+        id=incident_id(journal, uid, bad.code).replace("inc-", "man-"),
+        uid=uid,
+        bad=mark(bad),
+        phase=Phase.SETTLING,
+        reason=Reason.ROLLED_BACK,
+        opened_at=now,
+        phase_at=now,
+        actor=actor,
+        why=why,
+        pinned=bad.hash,
+        to=to,
+        **asked,
+    )
+
+
 def _incident(
     look: Look, uid: str, bad: Revision, episode: Episode, decision: Decision
 ) -> Incident:
@@ -300,7 +330,7 @@ def tell_refusal(
     journal, now = look.journal, look.now
     tell = about(decision.reason).tell
     waiting = decision.reason is Reason.NOT_OBSERVED and decision.due is not None
-    if tell is None or waiting:
+    if tell is None or waiting or decision.reason in TOLD_TOGETHER:
         return journal
     severity = tell if tell is Severity.INFO else louder(tell, episode.severity)
     what = f"{rollout.uid}/{episode.code or episode.named}/{decision.reason}"

@@ -14,7 +14,9 @@ from receiver.controller.answers import (
     Outcome,
     Person,
     Readiness,
+    ReleaseWish,
     Sender,
+    Steering,
     Wish,
 )
 from receiver.controller.look import STOP, rollout_of, why_stopped
@@ -22,6 +24,7 @@ from receiver.controller.manual import Manual
 from receiver.controller.memory import Memory, name_of, ref_of
 from receiver.controller.ports import State
 from receiver.controller.receiving import Receiving
+from receiver.controller.releases import Releases
 from receiver.controller.scorecard import Played, scorecard
 from receiver.controller.setup import JOURNALS, KIND_LABEL, SWITCH, Ref, Setup
 from receiver.controller.work import Work
@@ -45,6 +48,7 @@ class Controller:
         self._work = Work(setup, self._memory)
         self._receiving = Receiving(setup, self._memory, self._work.claims, self._work)
         self._manual = Manual(setup, self._memory, self._work)
+        self._releases = Releases(setup, self._memory, self._work)
         self._beating: asyncio.Task[None] | None = None
         self._draining = False
 
@@ -75,6 +79,32 @@ class Controller:
     async def rollback(self, namespace: str, name: str, wish: Wish, person: Person) -> Outcome:
         """Roll back by hand."""
         return await self._manual.rollback(namespace, name, wish, person)
+
+    async def begin_release(
+        self, namespace: str, name: str, wish: ReleaseWish, person: Person
+    ) -> Outcome:
+        """Begin a staged release."""
+        return await self._releases.begin(namespace, name, wish, person)
+
+    async def release(self, namespace: str, name: str) -> Json | None:
+        """Return the release in progress, or the last one; None: there was none."""
+        return await self._releases.show(namespace, name)
+
+    async def release_log(self, namespace: str, name: str) -> str | None:
+        """Return the deployment log of that release, in Markdown."""
+        return await self._releases.log(namespace, name)
+
+    async def steer_release(
+        self, namespace: str, name: str, what: Steering, person: Person, why: str
+    ) -> Outcome:
+        """Approve, reject, pause, resume, abort or promote the release in progress."""
+        return await self._releases.steer(namespace, name, what, person, why)
+
+    async def tick_check(
+        self, namespace: str, name: str, item: str, person: Person, note: str, *, done: bool
+    ) -> Outcome:
+        """Tick a line of the checklists of that release, or untick it."""
+        return await self._releases.tick(namespace, name, item, person, note, done=done)
 
     async def deployments(self, namespaces: tuple[str, ...]) -> list[Json]:
         """Return the opted-in Deployments of these namespaces, in short."""

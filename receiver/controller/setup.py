@@ -1,6 +1,6 @@
 """What every part of the controller is given: the ports, the settings, the measures of time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random  # noqa: TID251 - only its type; the generator is handed in
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from receiver.alerts import TargetLabels
 from receiver.clock import Clock
 from receiver.controller.ports import Cluster, Outbox, Prometheus
 from receiver.decisions import Policy
+from receiver.journal import Plan
 from receiver.messages import Site
 from receiver.telemetry import Metrics
 
@@ -46,6 +47,7 @@ class Timing:
     sweep: float = 30.0
     forget: float = 120.0
     poll: float = 5.0
+    health: float = 15.0
     rights: float = 60.0
     answer: float = 8.0
     linger: float = 900.0
@@ -81,6 +83,7 @@ class Setup:
     timing: Timing = Timing()
     prometheus: Prometheus | None = None
     site: Site = field(default_factory=Site)
+    plans: Mapping[str, Plan] = field(default_factory=dict)
 
     @property
     def installation(self) -> str:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from receiver.controller.alarm import AWAY_AFTER, Alarm
 from receiver.controller.claims import Claims
 from receiver.controller.collecting import Collector
+from receiver.controller.driving import Driver
 from receiver.controller.guards import Guards, forgotten, silence, told
 from receiver.controller.heartbeats import Silence
 from receiver.controller.memory import Memory
@@ -35,6 +36,7 @@ class Work:
         self.guards = Guards(setup)
         self.alarm = Alarm(setup)
         self._reconciler = Reconciler(setup, memory, self.guards)
+        self._driver = Driver(setup, memory, self.guards)
         self._teller = Teller(setup, memory)
         self._collector = Collector(setup, memory)
         self._workers: dict[Ref, asyncio.Task[None]] = {}
@@ -217,7 +219,11 @@ class Work:
                         return
                     self._teller.ensure(ref, journal)
                     late = await self._teller.fall_back(ref, journal)
-                    wait = min(late, await self._reconciler.step(ref, journal))
+                    wait = min(
+                        late,
+                        await self._reconciler.step(ref, journal),
+                        await self._driver.step(ref, journal),
+                    )
                     failures = 0
                     self.alarm.settled(f"work on {ref}")
                 except (TryAgain, Broken) as error:
@@ -235,6 +241,7 @@ class Work:
         finally:
             self._workers.pop(ref, None)
             self._memory.forget(ref)
+            self._driver.forget(ref)
             self._teller.forget(ref)
             self.alarm.settled(f"work on {ref}")
 

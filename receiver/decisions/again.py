@@ -67,6 +67,7 @@ def _of_episode(incident: Incident, look: Look, rollout: Rollout, episode: Episo
         now=look.now,
         stopped=look.stopped,
         ledger=look.ledger,
+        release=look.release,
         own=incident.id,
     )
     decision = decide(case)

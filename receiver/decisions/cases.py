@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from receiver.alerts import ASSUMED_FOR, Matcher
 from receiver.freeze import Window
-from receiver.journal import Episode, Journal
+from receiver.journal import Episode, Journal, Release
 from receiver.ledger import Breaker, Budgets, Ledger
 from receiver.reasons import Reason
 from receiver.rollout import Revision, Rollout
@@ -44,7 +44,8 @@ class Case:
 
     `fresh`: the episode was not known before. `own`: the incident that is being decided again, and
     so does not stand in its own way. `stopped` says why automation is stopped, "" when it is not.
-    `ledger`: how much is going on in the whole cluster.
+    `ledger`: how much is going on in the whole cluster. `release`: the staged release of this
+    Deployment, or of the one that it is the canary of; in progress, or the last.
     """
 
     rollout: Rollout
@@ -54,6 +55,7 @@ class Case:
     now: datetime
     stopped: str = ""
     ledger: Ledger = Ledger()
+    release: Release | None = None
     fresh: bool = True
     own: str = ""
 
@@ -89,7 +91,10 @@ FINAL = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What there is to see of one target. `rollout` None: there is no such Deployment."""
+    """What there is to see of one target. `rollout` None: there is no such Deployment.
+
+    `release` as in `Case`.
+    """
 
     rollout: Rollout | None
     journal: Journal
@@ -97,3 +102,4 @@ class Look:
     now: datetime
     stopped: str = ""
     ledger: Ledger = Ledger()
+    release: Release | None = None

@@ -9,7 +9,7 @@ from receiver.alerts import text
 from receiver.decisions.cases import FINAL, Case, Decision, Mode, Policy
 from receiver.decisions.destinations import goal, quarantined, why_none
 from receiver.freeze import frozen
-from receiver.journal import Incident, Phase
+from receiver.journal import Incident, Phase, Step
 from receiver.ledger import Ledger
 from receiver.reasons import Reason
 from receiver.rollout import Rollout
@@ -57,6 +57,27 @@ def _overtaken(case: Case, incident: Incident) -> bool:
     current = case.rollout.code
     forward = incident.bad.code != current and not ro.reactivated(case.rollout, current)
     return incident.phase is Phase.SUPERSEDED and forward
+
+
+def release_aborted(case: Case) -> Decision | None:
+    """6: a staged release is in progress, and goes back: that is smaller than any rollback.
+
+    Once everybody has it, an alert about the stable Deployment is one like any other. What a canary
+    ran that was aborted is dealt with, until something else runs there.
+    """
+    release, rollout = case.release, case.rollout
+    if release is None or rollout.uid not in (release.uid, release.canary_uid):
+        return None
+    canary = rollout.uid == release.canary_uid
+    if canary and case.episode.named and case.episode.code not in ("", release.code):
+        return None
+    if release.step is Step.ABORTED and canary and rollout.code == release.code:
+        return Decision(reason=Reason.ALREADY_HANDLED, detail=release.id)
+    if not release.open or (not canary and release.applied is not None):
+        return None
+    if release.step is Step.ABORTING:
+        return Decision(reason=Reason.ALREADY_HANDLED, detail=release.id)
+    return Decision(reason=Reason.RELEASE_ABORTED, detail=release.id)
 
 
 def not_this_track(case: Case) -> Decision | None:
@@ -265,7 +286,7 @@ def rolled_back(case: Case) -> Decision:
 TABLE: tuple[tuple[int, Rule], ...] = (
     (3, alert_not_allowed),
     (5, already_handled),
-    # 6: a staged release in progress is aborted. There is none yet.
+    (6, release_aborted),
     (7, not_this_track),
     (7, revision_not_current),
     (8, guarded),

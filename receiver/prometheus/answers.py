@@ -7,7 +7,7 @@ tests hold answers of a real one. What has another shape is a `ValueError`.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -56,6 +56,10 @@ class _Groups(BaseModel):
 
 class _Rules(BaseModel):
     data: _Groups
+
+
+class _Warned(BaseModel):
+    warnings: list[Any] | None = None
 
 
 class _Element(BaseModel):
@@ -116,6 +120,17 @@ def vector(body: bytes) -> tuple[Sample, ...] | None:
     return tuple(Sample(labels=e.metric, value=_number(e)) for e in elements)
 
 
+def whole(body: bytes) -> bool:
+    """Return whether the answer comes without a warning.
+
+    With one it is what there is when some of several stores did not answer.
+    """
+    try:
+        return not _Warned.model_validate_json(body).warnings
+    except ValidationError:
+        raise ValueError("the result of a query has another shape") from None
+
+
 def _number(element: _Element) -> float:
     # Go writes NaN, +Inf and -Inf; Python reads them.
     return float(element.value[1]) if element.value is not None else math.nan
@@ -127,10 +142,12 @@ def _number(element: _Element) -> float:
 _COPIED = re.compile(r"\{\{-?\s*\$labels\.([a-zA-Z_][a-zA-Z0-9_]*)\s*-?\}\}")
 # The suffixes of the names that controllers make (apimachinery pkg/util/rand: no vowels).
 _RANDOM = "[bcdfghjklmnpqrstvwxz2456789]"
-_OF_DEPLOYMENT = {
-    "replicaset": re.compile(rf"-{_RANDOM}{{1,10}}"),
-    "pod": re.compile(rf"-{_RANDOM}{{1,10}}-{_RANDOM}{{5}}"),
-}
+_REPLICASET = re.compile(rf"-{_RANDOM}{{1,10}}")
+_POD = re.compile(rf"-{_RANDOM}{{1,10}}-{_RANDOM}{{5}}")
+# What a pod has in common with its ReplicaSet is cut to so much, and five random characters follow
+# (apiserver pkg/storage/names).
+_STEM, _LONGEST = 58, 63
+_CUT_POD = re.compile(rf"{_RANDOM}{{0,10}}-?{_RANDOM}{{5}}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,9 +190,35 @@ def concerns(subject: Subject, labels: Mapping[str, str], naming: Naming) -> boo
         return False
     if any(labels.get(name) for name in names.deployment):
         return says(names.deployment, subject.deployment)
-    for which, kind in ((names.replicaset, "replicaset"), (names.pod, "pod")):
+    for which, is_of in ((names.replicaset, _replicaset_of), (names.pod, _pod_of)):
         word = next((labels[name] for name in which if labels.get(name)), "")
         if word:
-            rest = word.removeprefix(subject.deployment)
-            return rest != word and _OF_DEPLOYMENT[kind].fullmatch(rest) is not None
+            return is_of(word, subject.deployment)
     return True
+
+
+def _replicaset_of(name: str, deployment: str) -> bool:
+    return _follows(name, deployment, _REPLICASET)
+
+
+def _pod_of(name: str, deployment: str) -> bool:
+    if len(name) == _LONGEST:
+        return _follows(name, f"{deployment}-"[:_STEM], _CUT_POD)
+    return _follows(name, deployment, _POD)
+
+
+def _follows(name: str, start: str, rest: re.Pattern[str]) -> bool:
+    return name.startswith(start) and rest.fullmatch(name, len(start)) is not None
+
+
+def troubles(subjects: tuple[Subject, ...], labels: Mapping[str, str], naming: Naming) -> bool:
+    """Return whether an alert is trouble for one of these targets.
+
+    It names their namespace, and no Deployment, ReplicaSet or pod that is none of theirs. A track
+    alone excuses nothing: what is wrong with the canary or its stable sibling is so for both.
+    """
+    namespace = next((labels[n] for n in naming.labels.namespace if labels.get(n)), "")
+    return any(
+        namespace == subject.namespace and concerns(replace(subject, track=""), labels, naming)
+        for subject in subjects
+    )

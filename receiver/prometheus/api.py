@@ -2,7 +2,8 @@
 
 One look at the rules, then instant queries: the expression as it is, and its sides. All of it
 within one deadline, each answer bounded; no redirects, proxies or cookies. Whatever goes wrong is a
-`Finding`, too: nothing is proven then, and the caller looks again.
+`Finding`, too: nothing is proven then, and the caller looks again. Which critical alerts fire is
+one query.
 """
 
 import asyncio
@@ -26,6 +27,9 @@ RULES_READ, VECTOR_READ = 8 * 2**20, 2 * 2**20
 URL_LENGTH = 2000
 RULES_MOST, CONNECTIONS = 8, 10
 EXPRESSION, TEXT = 120, 240
+# What fires, by the series that Prometheus writes of its own alerts.
+CRITICAL = 'ALERTS{alertstate="firing",severity="critical"}'
+CRITICAL_MOST, NAME = 20, 100
 TOKEN_READ = 16 * 1024
 
 _OK = 200
@@ -89,11 +93,34 @@ class PrometheusApi:
             # Its own text may hold anything.
             return self._unreachable(type(error).__name__)
 
+    async def critical(self, subjects: tuple[Subject, ...]) -> tuple[str, ...] | None:
+        """Return the names of critical alerts that fire for any of these. Raises nothing.
+
+        Sorted, at most `CRITICAL_MOST`; None: nobody can tell.
+        """
+        try:
+            async with asyncio.timeout(DEADLINE):
+                return await self._critical(subjects)
+        except Exception:  # noqa: BLE001 - whatever it is, nobody can tell then
+            return None
+
     async def close(self) -> None:
         """Close the connections; nothing is asked from now on."""
         self._closed = True
         if self._session is not None:
             await self._session.close()
+
+    async def _critical(self, subjects: tuple[Subject, ...]) -> tuple[str, ...] | None:
+        body = await self._get("query", _asking(CRITICAL), VECTOR_READ)
+        found = an.vector(body)
+        if found is None or not an.whole(body):
+            return None
+        names = {
+            al.text(sample.labels.get("alertname", ""), NAME) or "(no name)"
+            for sample in found
+            if an.troubles(subjects, sample.labels, self._naming)
+        }
+        return tuple(sorted(names)[:CRITICAL_MOST])
 
     def _unreachable(self, why: str) -> Finding:
         text = al.text(f"no answer from {self._host}: {why}", TEXT)
@@ -164,8 +191,7 @@ class PrometheusApi:
         ]
 
     async def _query(self, query: str) -> tuple[an.Sample, ...] | None:
-        wanted = {"query": query, "timeout": f"{DEADLINE:.0f}s"}
-        return an.vector(await self._get("query", wanted, VECTOR_READ))
+        return an.vector(await self._get("query", _asking(query), VECTOR_READ))
 
     async def _get(self, path: str, parameters: Mapping[str, str], most: int) -> bytes:
         if self._closed:
@@ -198,6 +224,10 @@ class PrometheusApi:
         if not token or not token.isascii() or not token.isprintable():
             raise _NoAnswerError("prometheus.token_file holds no token")
         return {"Authorization": f"Bearer {token}"}
+
+
+def _asking(query: str) -> dict[str, str]:
+    return {"query": query, "timeout": f"{DEADLINE:.0f}s"}
 
 
 async def _bounded(response: aiohttp.ClientResponse, most: int) -> bytes:

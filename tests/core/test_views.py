@@ -44,6 +44,7 @@ def test_a_deployment_is_shown_in_short() -> None:
         },
         "rollout": "1 of 3 replicas are updated",
         "incident": "inc-v3",
+        "release": None,
     }
 
 

@@ -11,7 +11,9 @@ from receiver.prometheus.answers import (
     concerns,
     error_type,
     rules_named,
+    troubles,
     vector,
+    whole,
 )
 from tests.prometheus.double import EXPRESSION, recorded
 
@@ -129,3 +131,83 @@ def test_an_element_is_ours_unless_a_label_says_otherwise(
 
 def test_without_a_name_of_our_own_any_cluster_may_be_ours() -> None:
     assert concerns(US, {"cluster": "us"}, Naming())
+
+
+LONG = "registry-mirror-of-the-payments-and-invoicing-frontend"  # 54 characters
+LONGER = f"{LONG}-of-shop"
+
+
+@pytest.mark.parametrize(
+    ("deployment", "pod", "ours"),
+    [
+        ("checkout", "checkout-5d8cbf6d7-x2x4z", True),
+        # What is longer than 58 is cut, and five characters follow at once.
+        (LONG, f"{LONG}-5d8x2x4z", True),
+        (LONG, f"{LONG[:-1]}x-5d8x2x4z", False),
+        (LONG, f"{LONG}-5a8x2x4z", False),
+        (LONG, f"{LONG}-5d8x2x4", False),
+        (LONGER, f"{LONGER[:58]}x2x4z", True),
+        (LONGER, f"{LONGER[:57]}xx2x4z", False),
+        ("x" * 47, f"{'x' * 47}-5d8cbf6d7-x2x4z", True),
+        ("x" * 47, f"{'x' * 47}-5d8cbf6d75x2x4z", True),
+    ],
+)
+def test_a_pod_is_known_by_its_deployment_however_long_its_name(
+    deployment: str, pod: str, ours: bool
+) -> None:
+    subject = Subject(namespace="shop", deployment=deployment)
+    assert concerns(subject, {"pod": pod}, Naming()) is ours
+
+
+# --- critical alerts
+
+BOTH = (
+    Subject(namespace="shop", deployment="checkout", track="stable"),
+    Subject(namespace="shop", deployment="checkout-canary", track="canary"),
+)
+
+
+@pytest.mark.parametrize(
+    ("labels", "trouble"),
+    [
+        ({}, False),
+        ({"deployment": "checkout"}, False),
+        ({"namespace": ""}, False),
+        ({"namespace": "shop"}, True),
+        ({"namespace": "shop", "node": "n1", "service": "redis"}, True),
+        ({"namespace": "shop", "deployment": "checkout"}, True),
+        ({"namespace": "shop", "deployment": "checkout-canary", "track": "canary"}, True),
+        ({"namespace": "shop", "deployment": "cart"}, False),
+        ({"namespace": "shop", "deployment": "checkout-api"}, False),
+        ({"namespace": "other", "deployment": "checkout"}, False),
+        ({"namespace": "monitoring", "exported_namespace": "shop"}, True),
+        ({"namespace": "shop", "exported_namespace": "other"}, False),
+        ({"namespace": "shop", "replicaset": "checkout-canary-5d8cbf6d7"}, True),
+        ({"namespace": "shop", "replicaset": "cart-5d8cbf6d7"}, False),
+        ({"namespace": "shop", "pod": "checkout-5d8cbf6d7-x2x4z"}, True),
+        ({"namespace": "shop", "pod": "checkout-canary-5d8cbf6d7-x2x4z"}, True),
+        ({"namespace": "shop", "pod": "redis-0"}, False),
+        # Which track it is excuses nothing.
+        ({"namespace": "shop", "deployment": "checkout", "track": "canary"}, True),
+        ({"namespace": "shop", "track": "baseline"}, True),
+        ({"namespace": "shop", "cluster": "eu"}, True),
+        ({"namespace": "shop", "cluster": "us"}, False),
+    ],
+)
+def test_an_alert_is_trouble_that_names_the_namespace_and_nobody_else(
+    labels: dict[str, str], trouble: bool
+) -> None:
+    assert troubles(BOTH, labels, Naming(labels=TargetLabels(), cluster="eu")) is trouble
+
+
+def test_nothing_is_trouble_for_nobody() -> None:
+    assert not troubles((), {"namespace": "shop"}, Naming())
+
+
+def test_an_answer_with_a_warning_is_not_the_whole_of_it() -> None:
+    assert whole(recorded("vector"))
+    assert whole(b'{"data":{},"warnings":[]}')
+    assert whole(b'{"data":{},"infos":["a hint"]}')
+    assert not whole(b'{"data":{},"warnings":["store 10.0.0.7: no such host"]}')
+    with pytest.raises(ValueError, match="shape"):
+        whole(b'{"warnings":"many"}')

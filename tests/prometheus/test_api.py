@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from receiver.alerts import TargetLabels
 from receiver.controller.ports import Condition, Finding, Subject
 from receiver.prometheus import Naming, PrometheusApi
 from receiver.prometheus import api as module
@@ -233,3 +234,138 @@ async def test_hostile_text_of_a_rule_stays_on_one_short_line() -> None:
     found = await ask(Double(rules=[rule(query)]))
     assert found.text.isprintable()
     assert len(found.text) <= module.TEXT
+
+
+# --- which critical alerts fire
+
+CANARY = Subject(namespace="shop", deployment="checkout-canary", track="canary")
+BOTH = (US, CANARY)
+
+
+async def critical(double: Double, *, naming: Naming | None = None) -> tuple[str, ...] | None:
+    async with double.serve() as url:
+        api = PrometheusApi(url, "", naming or Naming())
+        try:
+            return await api.critical(BOTH)
+        finally:
+            await api.close()
+
+
+def firing(alertname: str, **labels: str) -> tuple[dict[str, str], str]:
+    """Return one element of ALERTS as Prometheus writes it."""
+    usual = {
+        "__name__": "ALERTS",
+        "alertname": alertname,
+        "alertstate": "firing",
+        "severity": "critical",
+        "namespace": "shop",
+    }
+    return usual | labels, "1"
+
+
+@virtual
+async def test_critical_alerts_are_named_once_and_in_order() -> None:
+    double = Double()
+    double.vectors[module.CRITICAL] = [
+        firing("Meltdown", deployment="checkout"),
+        firing("DiskFull", node="n1"),
+        firing("Meltdown", deployment="checkout-canary", track="canary"),
+        firing("CartDown", deployment="cart"),
+        firing("BankDown", namespace="bank"),
+        firing("EtcdDown", namespace=""),
+    ]
+    assert await critical(double) == ("DiskFull", "Meltdown")
+    assert double.asked == ['ALERTS{alertstate="firing",severity="critical"}']
+
+
+@virtual
+async def test_where_none_fires_there_is_none() -> None:
+    assert await critical(Double()) == ()
+
+
+@virtual
+async def test_labels_are_read_as_they_are_configured() -> None:
+    double = Double()
+    double.vectors[module.CRITICAL] = [firing("A", ns="shop", namespace="x"), firing("B", ns="x")]
+    labels = TargetLabels(namespace=("ns",))
+    assert await critical(double, naming=Naming(labels=labels)) == ("A",)
+    assert await critical(double) == ("B",)
+
+
+@virtual
+async def test_no_more_than_twenty_critical_alerts_are_named() -> None:
+    double = Double()
+    names = [f"Alert{index:02}" for index in range(25)]
+    double.vectors[module.CRITICAL] = [firing(name) for name in reversed(names)]
+    assert await critical(double) == tuple(names[:20])
+
+
+@virtual
+async def test_hostile_names_of_alerts_stay_on_one_short_line() -> None:
+    double = Double()
+    double.vectors[module.CRITICAL] = [firing("\u202e<!channel>\n\x1b[2J" + "a" * 500), firing("")]
+    found = await critical(double)
+    assert found is not None
+    assert "(no name)" in found
+    assert all(name.isprintable() and len(name) <= module.NAME for name in found)
+
+
+WARNED = b'{"status":"success","data":{"resultType":"vector","result":[]},"warnings":["a store"]}'
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (302, None),
+        (401, None),
+        (422, recorded("bad_execution")),
+        (400, recorded("bad")),
+        (503, b'{"status":"error","errorType":"unavailable","error":"x"}'),
+        (200, b""),
+        (200, b"<html>"),
+        (200, b'{"status":"success","data":{}}'),
+        (200, recorded("scalar")),
+        (200, recorded("matrix")),
+        (200, b" " * (module.VECTOR_READ + 1)),
+        # What some store did not say may be what fires.
+        (200, WARNED),
+    ],
+)
+@virtual
+async def test_whatever_else_is_answered_tells_nothing_of_critical_alerts(
+    status: int, body: bytes | None
+) -> None:
+    double = Double(status=status, body=body)
+    assert await critical(double) is None
+    assert len(double.requests) == 1
+
+
+@virtual
+async def test_critical_alerts_are_waited_for_5_seconds() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert await critical(Double(hangs=True)) is None
+    assert 5 <= loop.time() - began < 6
+
+
+@virtual
+async def test_nobody_there_tells_nothing_of_critical_alerts(tmp_path: Path) -> None:
+    double = Double()
+    async with double.serve() as url:
+        pass
+    api = PrometheusApi(url, "", Naming())
+    assert await api.critical(BOTH) is None
+    await api.close()
+    assert await api.critical(BOTH) is None
+    missing = PrometheusApi(url, str(tmp_path / "token"), Naming())
+    assert await missing.critical(BOTH) is None
+    await missing.close()
+
+
+@virtual
+async def test_what_goes_wrong_within_tells_nothing_of_critical_alerts() -> None:
+    def broken() -> Any:
+        raise RuntimeError("no session")
+
+    api = PrometheusApi("http://x", "", Naming(), session=broken)
+    assert await api.critical(BOTH) is None
