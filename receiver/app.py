@@ -43,6 +43,7 @@ from receiver.web import (
     KubernetesSenders,
     Limits,
     People,
+    Role,
     StaticPeople,
     Token,
     Web,
@@ -214,6 +215,7 @@ def _setup(
         silent_after=settings.prometheus.watchdog.silent_after.total_seconds(),
         timing=world.timing,
         site=_site(settings),
+        plans={plan.name: plan.value() for plan in settings.release.plans},
     )
 
 
@@ -347,6 +349,10 @@ def _people(settings: Settings, identities: Identities) -> People:
         verb=people.kubernetes.verb,
         namespaces=settings.kubernetes.namespaces,
         state_namespace=state_namespace,
+        roles=[
+            Role(name=name, users=frozenset(role.users), groups=frozenset(role.groups))
+            for name, role in settings.release.roles.items()
+        ],
     )
 
 

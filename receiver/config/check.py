@@ -1,15 +1,15 @@
 """From a YAML file to settings, or to a list of all that is wrong with it."""
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as File
 from typing import Any
 
 from pydantic import ValidationError
 
+from receiver.config import plans
 from receiver.config.settings import SEVERITIES, USUAL, USUAL_FALLBACK, Settings
 from receiver.config.sinks import KINDS, NEVER_CRITICAL, NO_SETTING
-from receiver.config.table import ONE_KIND, names_beside
+from receiver.config.table import ONE_KIND, meant, names_beside
 from receiver.document import Document, Path, Problem, load
 
 LARGEST_FILE = 2**20
@@ -61,12 +61,12 @@ def _problem(error: Any, document: Document) -> Problem:
     if kind == "extra_forbidden" and error["loc"][3:] in NO_SETTING:
         text = NO_SETTING[error["loc"][3:]]
     elif kind == "extra_forbidden":
-        text = f"is no setting{_meant(str(path[-1]), names_beside(error['loc']))}"
+        text = f"is no setting{meant(str(path[-1]), names_beside(error['loc']))}"
     elif kind == "missing":
         text = "is missing"
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         given = str(context.get("tag", ""))
-        text = f"must be {ONE_KIND}{_meant(given, KINDS)}"
+        text = f"must be {ONE_KIND}{meant(given, KINDS)}"
         path = (*path, "kind")
     else:
         text = str(error["msg"]).removeprefix("Value error, ")
@@ -81,14 +81,9 @@ def _path(loc: tuple[str | int, ...]) -> Path:
     steps = list(loc)
     if steps[:2] == ["notify", "sinks"] and len(steps) > 3:  # noqa: PLR2004 - below one sink
         del steps[3]
+    if steps[:2] == ["release", "roles"] and steps[3:] == ["[key]"]:
+        del steps[3]
     return tuple(steps)
-
-
-def _meant(given: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = difflib.get_close_matches(given, names, n=1)
-    near = near or [name for name in names if len(given) > 2 and name.startswith(given)]  # noqa: PLR2004 - less is no word
-    return f"; did you mean {near[0]}?" if near else ""
 
 
 # --- what settings say together: judged on the file, so that nothing hides it
@@ -104,6 +99,7 @@ def _across(document: Document, *, insecure: bool) -> Iterator[Problem]:
         text = "names none: say which namespaces may be written in"
         yield document.problem(("kubernetes", "namespaces"), text)
     yield from _routes(document)
+    yield from plans.problems(document)
 
 
 def _routes(document: Document) -> Iterator[Problem]:
@@ -138,7 +134,7 @@ def _unknown(
 ) -> Iterator[Problem]:
     for index, name in enumerate(named):
         if name not in sinks:
-            text = f"there is no sink {str(name)[:80]!r}{_meant(str(name), sinks)}"
+            text = f"there is no sink {str(name)[:80]!r}{meant(str(name), sinks)}"
             yield document.problem((*path, index), text)
 
 

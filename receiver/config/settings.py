@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from receiver import alerts as al
 from receiver import ledger as lg
 from receiver.config.part import Part, setting
+from receiver.config.releases import Release
 from receiver.config.sinks import Sink
 from receiver.config.values import (
     MIB,
@@ -266,7 +267,9 @@ class Prometheus(Part):
     """What we know of the monitoring."""
 
     url: HttpAddress = setting(
-        "", "the Prometheus that evaluates the rules: asked whether a rollback helped; none: nobody"
+        "",
+        "the Prometheus that evaluates the rules: asked whether a rollback helped, and how a "
+        "release is doing; none: nobody",
     )
     token_file: SecretFile = setting("", "file with a bearer token for it")
     watchdog: Watchdog = setting(Watchdog(), "the heartbeat alert")
@@ -372,3 +375,4 @@ class Settings(Part):
     notify: Notify = setting(Notify(), "who is told")
     contacts: tuple[Contact, ...] = setting((), "whom to call when a rollback ends badly")
     links: Links = setting(Links(), "where the links of messages lead")
+    release: Release = setting(Release(), "how versions are released by stages")

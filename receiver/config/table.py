@@ -1,6 +1,7 @@
 """The settings as a table: for the README, and to find the name that was meant."""
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -95,3 +96,11 @@ def names_beside(path: tuple[str | int, ...]) -> list[str]:
             parts = [KINDS[str(steps.pop(0))]]
     named = [each for part in parts for each in part.model_fields.items()]
     return list(dict.fromkeys(field.alias or name for name, field in named))
+
+
+def meant(given: str, known: Iterable[str]) -> str:
+    """Return the question whether the nearest of the known names was meant, "" for none."""
+    names = list(known)
+    near = difflib.get_close_matches(given, names, n=1)
+    near = near or [name for name in names if len(given) > 2 and name.startswith(given)]  # noqa: PLR2004 - less is no word
+    return f"; did you mean {near[0]}?" if near else ""

@@ -154,6 +154,24 @@ def _sink_name(value: str) -> str:
     return value
 
 
+def _role_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-_a-z0-9]{0,61}[a-z0-9])?", value):
+        raise ValueError("a role is named in lower case, digits and dashes")
+    return value
+
+
+def _check_id(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]{1,40}", value):
+        raise ValueError("is up to 40 of lower case, digits and dashes")
+    return value
+
+
+def _line(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("must be one line of text, without blanks around it")
+    return value
+
+
 def _web_address(value: str) -> str:
     """Check that what is sent there cannot be read on the way: https, or this very machine."""
     try:
@@ -301,6 +319,7 @@ Share = Annotated[float, BeforeValidator(_read_share), Shown(share)]
 Zone = Annotated[str, Field(strict=True), AfterValidator(_zone)]
 Size = Annotated[int, BeforeValidator(_read_size), Field(gt=0), Shown(size)]
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=500)]
+Line = Annotated[str, Field(strict=True, min_length=1, max_length=100), AfterValidator(_line)]
 Namespace = Annotated[str, Field(strict=True), AfterValidator(_namespace)]
 Namespaces = Annotated[tuple[Namespace, ...], AfterValidator(_some)]
 ServiceAccount = Annotated[str, Field(strict=True), AfterValidator(_service_account)]
@@ -311,6 +330,8 @@ Labels = Annotated[
     tuple[Annotated[str, Field(strict=True), AfterValidator(_label)], ...], AfterValidator(_some)
 ]
 SinkName = Annotated[str, Field(strict=True), AfterValidator(_sink_name)]
+RoleName = Annotated[str, Field(strict=True), AfterValidator(_role_name)]
+CheckId = Annotated[str, Field(strict=True), AfterValidator(_check_id)]
 WebAddress = Annotated[str, Field(strict=True), AfterValidator(_web_address)]
 HttpAddress = Annotated[str, Field(strict=True), AfterValidator(_http_address)]
 MatcherSet = Annotated[tuple[Matcher, ...], BeforeValidator(_read_matchers)]

@@ -1,5 +1,6 @@
 """HTTP in: Alertmanager's webhook, the API for people, and how we are."""
 
+from receiver.web.answers import Limits, Web
 from receiver.web.application import REJECTIONS, application, runner, series
 from receiver.web.auth import (
     Basic,
@@ -7,10 +8,11 @@ from receiver.web.auth import (
     KubernetesPeople,
     KubernetesSenders,
     People,
+    Role,
     StaticPeople,
 )
 from receiver.web.identities import Identities
-from receiver.web.routes import PUBLIC, ROUTES, Limits, Web
+from receiver.web.routes import PUBLIC, ROUTES
 from receiver.web.tokens import Token
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "KubernetesSenders",
     "Limits",
     "People",
+    "Role",
     "StaticPeople",
     "Token",
     "Web",

@@ -8,20 +8,9 @@ from aiohttp import web
 
 from receiver.errors import Broken, Rejected, TryAgain, Unavailable
 from receiver.reasons import Reason
+from receiver.web.answers import NOT_GOOD, REASON, Answers, Web, target
 from receiver.web.identities import UNAVAILABLE
-from receiver.web.routes import (
-    NOT_GOOD,
-    PUBLIC,
-    REASON,
-    ROUTES,
-    Answers,
-    ForPerson,
-    ForSender,
-    Open,
-    Route,
-    Web,
-    target,
-)
+from receiver.web.routes import PUBLIC, ROUTES, ForPerson, ForSender, Open, Route
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

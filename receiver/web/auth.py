@@ -13,15 +13,18 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from receiver.controller.answers import Person, Sender
-from receiver.controller.ports import Act
+from receiver.controller.ports import Act, Identity
 from receiver.controller.setup import SWITCH
 from receiver.errors import Rejected
+from receiver.rollout import CANARY_SUFFIX
 from receiver.web.identities import Identities, Known
 from receiver.web.tokens import Digests, Token, bearer, digest, holder
 
 # `get` and `patch` a Deployment; `list` what one may see; `see` one thing, of which is judged again
 # whose it is; `stop` (and look at the switch) and `start` the automation of all.
-Verb: TypeAlias = Literal["get", "patch", "list", "see", "stop", "start"]
+# To `deploy` gives its canary any image: that takes the right to patch both, also where a rollback
+# takes another verb.
+Verb: TypeAlias = Literal["get", "patch", "deploy", "list", "see", "stop", "start"]
 
 # Namespaces that are asked about at a time, for one list.
 ASKED_AT_ONCE = 8
@@ -163,7 +166,7 @@ class StaticPeople:
                 return bool(person.namespaces)
             case "start":
                 return self._state_namespace in person.namespaces
-            case "get" | "patch":
+            case "get" | "patch" | "deploy":
                 return namespace in person.namespaces
 
     async def namespaces(self, person: Person) -> tuple[str, ...]:
@@ -173,6 +176,19 @@ class StaticPeople:
     def unusable(self) -> tuple[str, ...]:
         """Return the configured files that hold no token right now."""
         return self._digests.unusable(token.file for token in self._tokens)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """Who may approve: users and groups by the names that the Kubernetes API gives them."""
+
+    name: str
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+    def of(self, identity: Identity) -> bool:
+        """Return whether somebody has this role; names must be the very same."""
+        return identity.username in self.users or not self.groups.isdisjoint(identity.groups)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,16 +214,19 @@ class KubernetesPeople:
         verb: str,
         namespaces: Sequence[str],
         state_namespace: str,
+        roles: Sequence[Role] = (),
     ) -> None:
         """`verb`: what one must be allowed to do with a Deployment to roll it back.
 
-        `beside` is asked first, and its people remain its own. `namespaces`: those with targets.
+        `beside` is asked first, and its people remain its own: they have no `roles`. `namespaces`:
+        those with targets.
         """
         self._identities = identities
         self._beside = beside
         self._audience = audience
         self._verb = verb
         self._namespaces = tuple(namespaces)
+        self._roles = tuple(roles)
         self._switch = Act(
             verb="patch", resource="configmaps", namespace=state_namespace, name=SWITCH
         )
@@ -218,7 +237,10 @@ class KubernetesPeople:
         if person is not None:
             return person
         known = await self._identities.known(header, self._audience)
-        return None if known is None else KubernetesPerson(name=known.name, known=known)
+        if known is None:
+            return None
+        roles = tuple(role.name for role in self._roles if role.of(known.identity))
+        return KubernetesPerson(name=known.name, roles=roles, known=known)
 
     async def may(self, person: Person, verb: Verb, namespace: str, name: str) -> bool:
         """Return what the API server says of it. To `see` needs no right before it is looked up."""
@@ -234,6 +256,12 @@ class KubernetesPeople:
             case "get" | "patch":
                 act = _deployments("get" if verb == "get" else self._verb, namespace, name)
                 return await self._identities.permits(person.known, act)
+            case "deploy":
+                for each in (name, name + CANARY_SUFFIX):
+                    act = _deployments("patch", namespace, each)
+                    if not await self._identities.permits(person.known, act):
+                        return False
+                return True
 
     async def namespaces(self, person: Person) -> tuple[str, ...]:
         """Return where the API server lets a person list Deployments."""

@@ -104,7 +104,7 @@ ADDED = [
     ("policy: {mod: act}", "policy.mod (line 4): is no setting; did you mean mode?"),
     ("policy: act", "policy (line 4): must be a mapping: Policy"),
     ("policy: []", "policy (line 4): must be a mapping: Policy"),
-    ("release: {plans: []}", "release (line 4): is no setting"),
+    ("releases: {plans: []}", "releases (line 4): is no setting; did you mean release?"),
     ("contact: []", "contact (line 4): is no setting; did you mean contacts?"),
     ("contacts: [{role: CTO}]", "contacts[0].contact (line 4): is missing"),
     (
@@ -402,7 +402,17 @@ ANY = st.recursive(
     max_leaves=10,
 )
 SECTIONS = st.sampled_from(
-    ["server", "cluster", "auth", "kubernetes", "targets", "policy", "prometheus", "notify"]
+    [
+        "server",
+        "cluster",
+        "auth",
+        "kubernetes",
+        "targets",
+        "policy",
+        "prometheus",
+        "notify",
+        "release",
+    ]
 )
 
 

@@ -118,6 +118,9 @@ async def test_two_authorization_headers_are_no_credential(tmp_path: Path) -> No
         (ALERTS, "Authorization: Bearer wrong\r\n"),
         (f"{ONE}/rollback", "Authorization: Bearer wrong\r\n"),
         (f"{ONE}/pause", ""),
+        (f"{ONE}/release", ""),
+        (f"{ONE}/release/approve", "Authorization: Bearer wrong\r\n"),
+        (f"{ONE}/release/checks/ci", ""),
     ],
 )
 @virtual
@@ -214,6 +217,16 @@ FORBIDDEN = [
     ("POST", "/api/v1/deployments/bank/vault/pause", {"reason": "x"}),
     ("POST", "/api/v1/deployments/bank/vault/resume", None),
     ("POST", "/api/v1/deployments/bank/vault/revisions/abc/clear", None),
+    ("POST", "/api/v1/deployments/bank/vault/release", {"reason": "x"}),
+    ("GET", "/api/v1/deployments/bank/vault/release", None),
+    ("GET", "/api/v1/deployments/bank/vault/release/log.md", None),
+    ("POST", "/api/v1/deployments/bank/vault/release/approve", {"reason": "x"}),
+    ("POST", "/api/v1/deployments/bank/vault/release/reject", {"reason": "x"}),
+    ("POST", "/api/v1/deployments/bank/vault/release/pause", {"reason": "x"}),
+    ("POST", "/api/v1/deployments/bank/vault/release/resume", {"reason": "x"}),
+    ("POST", "/api/v1/deployments/bank/vault/release/abort", {"reason": "x"}),
+    ("POST", "/api/v1/deployments/bank/vault/release/promote", {"reason": "x"}),
+    ("POST", "/api/v1/deployments/bank/vault/release/checks/ci", None),
     ("DELETE", "/api/v1/stop", None),
 ]
 

@@ -14,6 +14,7 @@ from receiver.web import (
     Identities,
     KubernetesPeople,
     KubernetesSenders,
+    Role,
     StaticPeople,
     Token,
     Web,
@@ -36,6 +37,10 @@ def deployments(verb: str, namespace: str, name: str = "") -> Act:
     return Act(verb=verb, group="apps", resource="deployments", namespace=namespace, name=name)
 
 
+LEAD = Role(name="engineering-lead", users=frozenset({"ann"}), groups=frozenset({"eng-leads"}))
+CTO = Role(name="cto", users=frozenset({"ann", ALICE.username}))
+
+
 def people(reviews: FakeReviews, beside: Any = None, verb: str = "patch") -> KubernetesPeople:
     return KubernetesPeople(
         Identities(reviews, LoopClock()),
@@ -44,12 +49,20 @@ def people(reviews: FakeReviews, beside: Any = None, verb: str = "patch") -> Kub
         verb=verb,
         namespaces=("shop", "bank"),
         state_namespace="rollback-receiver",
+        roles=(LEAD, CTO),
     )
 
 
 ASKED: list[tuple[Verb, list[Act]]] = [
     ("get", [deployments("get", "shop", "checkout")]),
     ("patch", [deployments("rollback", "shop", "checkout")]),
+    (
+        "deploy",
+        [
+            deployments("patch", "shop", "checkout"),
+            deployments("patch", "shop", "checkout-canary"),
+        ],
+    ),
     ("list", [deployments("list", "shop"), deployments("list", "bank")]),
     ("see", []),
     ("stop", [SWITCH]),
@@ -69,9 +82,10 @@ async def test_what_a_person_may_is_what_the_api_server_lets_him(
         assert person is not None
         assert person.name == "system:serviceaccount:shop:alice"
         assert person.namespaces == ()
-        where = ("shop", "checkout") if verb in ("get", "patch") else ("", "")
+        where = ("shop", "checkout") if verb in ("get", "patch", "deploy") else ("", "")
         assert await known.may(person, verb, *where) is (allowed or not acts)
-        assert reviews.asked[1:] == acts
+        # A release takes the right to patch both, and the first no is enough.
+        assert reviews.asked[1:] == (acts if allowed or verb == "list" else acts[:1])
 
 
 @virtual
@@ -103,6 +117,71 @@ async def test_a_person_of_the_files_is_judged_by_the_files_alone(tmp_path: Path
     assert known.unusable() == ("/nope",)
 
 
+# --- roles
+
+# (who it is, the roles that follow)
+HELD: list[tuple[Identity, tuple[str, ...]]] = [
+    (Identity(username="ann"), ("engineering-lead", "cto")),
+    (Identity(username="bob", groups=("dev", "eng-leads")), ("engineering-lead",)),
+    (Identity(username=ALICE.username), ("cto",)),
+    (Identity(username="bob", groups=("dev",)), ()),
+    # The names are the very same, and those of users are none of groups.
+    (Identity(username="Ann", groups=("Eng-Leads", "eng-leads ")), ()),
+    (Identity(username="eng-leads", groups=("ann",)), ()),
+    (Identity(username="ann\u200b"), ()),
+    (Identity(username="bob", extra={"groups": ("eng-leads",)}), ()),
+    (Identity(username="", groups=("",)), ()),
+]
+
+
+@pytest.mark.parametrize(("identity", "roles"), HELD, ids=range(len(HELD)))
+@virtual
+async def test_roles_are_those_of_the_user_and_of_his_groups(
+    identity: Identity, roles: tuple[str, ...]
+) -> None:
+    person = await people(FakeReviews(tokens={"a.b.c": identity})).identify("Bearer a.b.c")
+    assert person is not None
+    assert person.roles == roles
+
+
+@virtual
+async def test_a_token_of_the_files_has_no_role_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("s.t.atic")
+    tokens = [Token(name="ann", file=str(tmp_path / "t"), namespaces=("shop",))]
+    person = await people(FakeReviews(), StaticPeople(tokens)).identify("Bearer s.t.atic")
+    assert person == Person(name="ann", namespaces=("shop",), roles=())
+
+
+@virtual
+async def test_an_approval_reaches_the_service_with_the_roles_of_the_person(
+    tmp_path: Path,
+) -> None:
+    patching = deployments("patch", "shop", "checkout")
+    reviews = FakeReviews(may=lambda _, act: act == patching)
+    async with world(tmp_path, on_build=with_reviews(reviews)) as here:
+        body = {"reason": "looks well"}
+        path = f"{ONE}/release/approve"
+        assert (await here.ask("POST", path, token="a.l.ice", json_body=body)).status == 200
+        [(verb, namespace, name, what, person, why)] = here.service.calls
+        assert (verb, namespace, name, what) == ("steer_release", "shop", "checkout", "approve")
+        assert (person.name, person.roles, why) == (ALICE.username, ("cto",), "looks well")
+
+
+@virtual
+async def test_a_role_alone_lets_nobody_approve_who_may_not_patch(tmp_path: Path) -> None:
+    reading = deployments("get", "shop", "checkout")
+    reviews = FakeReviews(may=lambda _, act: act == reading)
+    async with world(tmp_path, on_build=with_reviews(reviews)) as here:
+        for path in ("", "/approve", "/promote", "/checks/ci"):
+            reply = await here.ask(
+                "POST", f"{ONE}/release{path}", token="a.l.ice", json_body={"reason": "x"}
+            )
+            assert (reply.status, reply.reason) == (403, "forbidden")
+        assert here.service.calls == []
+        for path in ("", "/log.md"):
+            assert (await here.ask("GET", f"{ONE}/release{path}", token="a.l.ice")).status == 200
+
+
 # --- over HTTP
 
 
@@ -122,6 +201,7 @@ def with_reviews(reviews: FakeReviews, *accounts: str) -> Any:
                 verb="patch",
                 namespaces=("shop", "bank"),
                 state_namespace="rollback-receiver",
+                roles=(LEAD, CTO),
             ),
         )
         if accounts:
@@ -189,6 +269,11 @@ EVERYTHING = [
     ("POST", f"{ONE}/pause"),
     ("POST", f"{ONE}/resume"),
     ("POST", f"{ONE}/revisions/abc/clear"),
+    ("POST", f"{ONE}/release"),
+    ("GET", f"{ONE}/release"),
+    ("GET", f"{ONE}/release/log.md"),
+    ("POST", f"{ONE}/release/approve"),
+    ("POST", f"{ONE}/release/checks/ci"),
     ("GET", "/api/v1/incidents"),
     ("GET", "/api/v1/incidents/inc-0123456789ab"),
     ("GET", "/api/v1/stop"),

@@ -25,7 +25,9 @@ from receiver.controller.answers import (
     Outcome,
     Person,
     Readiness,
+    ReleaseWish,
     Sender,
+    Steering,
     Wish,
 )
 from receiver.reasons import Reason
@@ -63,6 +65,8 @@ WEBHOOK: dict[str, Any] = {
 }
 
 SHOWN: Json = {"namespace": "shop", "name": "checkout"}
+RELEASE: Json = {"id": "rel-0123456789ab", "step": "soaking"}
+LOG = "# Deployment: 1\\.4\\.2 \u2013 caf\u00e9\n"
 INCIDENTS: dict[str, Json] = {
     "inc-0123456789ab": {"id": "inc-0123456789ab", "namespace": "shop", "deployment": "checkout"},
     "inc-ba9876543210": {"id": "inc-ba9876543210", "namespace": "bank", "deployment": "vault"},
@@ -112,6 +116,32 @@ class FakeService:
 
     async def rollback(self, namespace: str, name: str, wish: Wish, person: Person) -> Outcome:
         self._note("rollback", namespace, name, wish, person)
+        return self.outcome
+
+    async def begin_release(
+        self, namespace: str, name: str, wish: ReleaseWish, person: Person
+    ) -> Outcome:
+        self._note("begin_release", namespace, name, wish, person)
+        return self.outcome
+
+    async def release(self, namespace: str, name: str) -> Json | None:
+        self._note("release", namespace, name)
+        return RELEASE if name == "checkout" else None
+
+    async def release_log(self, namespace: str, name: str) -> str | None:
+        self._note("release_log", namespace, name)
+        return LOG if name == "checkout" else None
+
+    async def steer_release(
+        self, namespace: str, name: str, what: Steering, person: Person, why: str
+    ) -> Outcome:
+        self._note("steer_release", namespace, name, what, person, why)
+        return self.outcome
+
+    async def tick_check(
+        self, namespace: str, name: str, item: str, person: Person, note: str, *, done: bool
+    ) -> Outcome:
+        self._note("tick_check", namespace, name, item, person, note, done)
         return self.outcome
 
     async def deployments(self, namespaces: tuple[str, ...]) -> list[Json]:
