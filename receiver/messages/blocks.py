@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from receiver.messages import report, text
-from receiver.messages.headlines import FAILURES, REPLIED, calls, cause, headline, place, step
+from receiver.messages.headlines import REPLIED, SHOWN, calls, cause, headline, place, step
 from receiver.messages.links import Link
 from receiver.messages.report import Command, Name, Part, Quote, Row, written
 from receiver.messages.story import Story
@@ -78,8 +78,9 @@ def slack_plain(story: Story, *, mention: str = "", doubtful: bool = False) -> J
 def slack_reply(story: Story, *, mention: str = "") -> Json | None:
     """Return the body of a reply in the thread of the message; None: an update says enough.
 
-    An update notifies nobody, and of how it ended everybody is to hear. What failed is shown in the
-    channel, too, and so is what others should have been told. Whoever posts it adds `thread_ts`.
+    An update notifies nobody, and of how it ended everybody is to hear. What failed, or is owed a
+    person's answer for days, is shown in the channel, too, and so is what others should have been
+    told. Whoever posts it adds `thread_ts`.
     """
     resolved = story.state == "resolved" and story.severity is Severity.CRITICAL
     if not (story.state in REPLIED or resolved or story.instead_of):
@@ -89,8 +90,8 @@ def slack_reply(story: Story, *, mention: str = "") -> Json | None:
     lines = [called, f"{news.icon} {news.words}", *map(_line, report.outcome(story))]
     body = slack_plain(story, mention=mention)
     block = _section(lines, 1500 + len(called))
-    failed = story.state in FAILURES or bool(story.instead_of)
-    broadcast = {"reply_broadcast": True} if failed else {}
+    shown = story.state in SHOWN or bool(story.instead_of)
+    broadcast = {"reply_broadcast": True} if shown else {}
     return body | {"blocks": [block]} | broadcast
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from receiver.messages import report, text
-from receiver.messages.headlines import RESOLVING, TEST, place, step, summary
+from receiver.messages.headlines import PATIENT, RESOLVING, TEST, place, step, summary
 from receiver.messages.plain import plain
 from receiver.messages.report import written
 from receiver.messages.story import Story
@@ -50,7 +50,7 @@ def pagerduty_plain(story: Story) -> Json | None:
     if story.state in RESOLVING:
         return {"event_action": "resolve"} | event
     quiet = story.severity is Severity.INFO and story.state != TEST
-    if quiet or story.state == "shadow":
+    if quiet or story.state in PATIENT or story.state == "shadow":
         return None
     payload = {
         "summary": text.plain(summary(story, SUMMARY), SUMMARY),

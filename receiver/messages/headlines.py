@@ -142,6 +142,73 @@ HEADLINES: Mapping[str, Headline] = MappingProxyType(
             "Nothing was changed: shadow mode only says what it would do.",
             _BY_HAND,
         ),
+        "release_prepared": Headline(
+            "📋",
+            "RELEASE BEGUN",
+            "Nobody has the new version yet. Its first stage waits for the checklist before it.",
+            "Tick what is open in that checklist.",
+        ),
+        "release_stage": Headline(
+            "🚦",
+            "RELEASE ON ITS WAY",
+            "The new version has the share of its stage, and soaks. Alerts abort it by themselves.",
+            "Nothing yet. What comes next is told.",
+        ),
+        "release_waiting": Headline(
+            "✋",
+            "RELEASE WAITS for approval",
+            "Its stage has soaked. The share of the new version stays as it is until then.",
+            "Approve the next stage, or reject it: somebody with that role, who did not begin it.",
+        ),
+        "release_promoting": Headline(
+            "🔄",
+            "RELEASE GOES TO EVERYBODY",
+            "The stable Deployment gets the very pods that soaked.",
+            "Nothing yet. The outcome follows.",
+        ),
+        "release_promoted": Headline(
+            "👀",
+            "RELEASED TO EVERYBODY, watching",
+            "Everybody has the new version. Alerts still roll it back by themselves.",
+            "Watch the dashboards, and go through the checklist after it.",
+        ),
+        "release_held": Headline(
+            "⏸️",
+            "RELEASE ON HOLD",
+            "Nothing goes on until a person says so. Alerts abort it all the same.",
+            "Find out why, then resume or abort it.",
+        ),
+        "release_troubled": Headline(
+            "⚠️",
+            "RELEASE STANDS STILL",
+            "Its time does not count. The share of the new version stays as it is.",
+            "See whether it is the new version, and abort it then. Else it goes on by itself"
+            " once it is well.",
+        ),
+        "release_aborting": Headline(
+            "🚨",
+            "RELEASE ABORTING",
+            "The new version is taken back: its canary goes to 0 pods first.",
+            "See that it is told as aborted within minutes. If not, take the canary back by hand.",
+        ),
+        "release_aborted": Headline(
+            "⛔",
+            "RELEASE ABORTED",
+            "Its canary has no pods. A rollback of the stable Deployment is told on its own.",
+            "Mend the version before it is released again.",
+        ),
+        "release_not_undone": Headline(
+            "🚨",
+            "RELEASE NOT UNDONE",
+            "Its canary has no pods, but everybody may still have the new version.",
+            "See which version the stable Deployment has, and roll it back by hand.",
+        ),
+        "release_completed": Headline(
+            "🏁",
+            "RELEASE COMPLETE",
+            "Everybody has the new version, and it was watched as long as the plan says.",
+            "Finish the checklist after it, if lines are open.",
+        ),
     }
 )
 
@@ -152,25 +219,68 @@ RESOLVING = frozenset(
         "recovered",
         "resolved",
         "resolved_by_itself",
+        "release_aborted",
+        "release_completed",
         MASS_ALERT_OVER,
         WORKS_AGAIN,
         HEARD_AGAIN,
         NOT_EXPECTED,
     }
 )
+# A release in these states does no harm as it is: whoever sleeps may sleep on, and a page for it
+# would teach people to sleep through the next one.
+PATIENT = frozenset(
+    {
+        "release_prepared",
+        "release_stage",
+        "release_waiting",
+        "release_promoting",
+        "release_promoted",
+        "release_held",
+        "release_troubled",
+    }
+)
 
 
 # What went wrong under our hands, or is wrong with us: for people, now.
-FAILURES = frozenset({"rollout_failed", "did_not_help", "gone", FAILING, SILENT})
+FAILURES = frozenset(
+    {"rollout_failed", "did_not_help", "gone", "release_not_undone", FAILING, SILENT}
+)
 # An update of a message notifies nobody: of these a reply in its thread tells as well.
-REPLIED = (RESOLVING - {"resolved"}) | FAILURES | {"unconfirmed", "refused", "superseded"}
+REPLIED = (
+    (RESOLVING - {"resolved"})
+    | FAILURES
+    | {"unconfirmed", "refused", "superseded", "release_aborting"}
+    # A release takes days, and its thread tells how it went; but what is next to no time from the
+    # message before it says nothing new.
+    | (PATIENT - {"release_prepared", "release_promoting"})
+)
+# A thread that is a day old is read by nobody: what needs a person, or is the outcome of a release,
+# is shown in the channel, too. Aborted follows aborting, which was.
+SHOWN = FAILURES | {
+    "release_waiting",
+    "release_held",
+    "release_troubled",
+    "release_aborting",
+    "release_completed",
+}
 # Critical as they may be, nobody has to be called for them.
-_CALM = RESOLVING | {TEST, "shadow"}
+_CALM = RESOLVING | PATIENT | {TEST, "shadow"}
 # When it stays like that, somebody may want to know whom to call next.
-_ESCALATED = FAILURES | {"unconfirmed", "refused", MASS_ALERT}
+_ESCALATED = FAILURES | {"unconfirmed", "refused", MASS_ALERT, "release_aborting"}
 
 # What the state says already.
-_SAID = frozenset({Reason.ROLLED_BACK, Reason.NOTIFY_ONLY, Reason.RESOLVED, Reason.WATCHDOG})
+_SAID = frozenset(
+    {
+        Reason.ROLLED_BACK,
+        Reason.NOTIFY_ONLY,
+        Reason.RESOLVED,
+        Reason.WATCHDOG,
+        Reason.RELEASING,
+        Reason.AWAITING_APPROVAL,
+        Reason.RELEASE_ABORTED,
+    }
+)
 
 PLACE, NAME, VALUE = 70, 40, 20
 

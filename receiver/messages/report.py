@@ -6,9 +6,10 @@ for every medium, which only says how a part is written: who is quoted is not be
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TypeAlias
 
 from receiver.messages import text
@@ -16,6 +17,7 @@ from receiver.messages.headlines import escalates, headline, sentence
 from receiver.messages.links import Link, links_of
 from receiver.messages.story import AlertLine, RevisionLine, Story
 from receiver.reasons import Manual, Reason, about
+from receiver.rollout import CANARY_SUFFIX
 
 LINE, NAME, IMAGE, HASH, VALUE = 300, 100, 200, 63, 40
 # What is told of many at once names them.
@@ -25,9 +27,26 @@ CONTAINERS, CONTACTS, NAMES, SINKS = 6, 6, 8, 3
 NOT_REVERTED = "ConfigMaps, Secrets, database migrations, and all else outside the pod template."
 
 _ID = re.compile(r"[a-z0-9-]{1,64}")
+_BEARER = '-H "Authorization: Bearer $TOKEN"'
 # While the rollback stands, it can be undone.
 _STANDS = frozenset(
     {"following", "verifying", "recovered", "unconfirmed", "did_not_help", "rollout_failed"}
+)
+# What a person can do with a release next: the routes below `.../release`.
+_STEERED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "release_prepared": ("abort",),
+        "release_stage": ("abort",),
+        "release_waiting": ("approve", "reject"),
+        "release_promoting": ("abort",),
+        "release_promoted": ("abort",),
+        "release_held": ("resume", "abort"),
+        "release_troubled": ("abort",),
+        "release_aborting": (),
+        "release_aborted": (),
+        "release_not_undone": (),
+        "release_completed": (),
+    }
 )
 
 
@@ -286,11 +305,15 @@ def commands(story: Story) -> list[Row]:
     named = text.is_name(story.namespace) and text.is_name(story.deployment)
     if not named or story.state == "gone":
         return []
+    does = [*undo(story), *steer(story)]
+    reach = _reach(story) if does else []
     kubectl = f"kubectl -n {story.namespace} rollout"
     target = f"deployment/{story.deployment}"
-    looks = (("Status", "status"), ("History", "history"))
-    rows = [Row(label, (Command(f"{kubectl} {verb} {target}"),)) for label, verb in looks]
-    return [*undo(story), *rows]
+    looks = [("Status", f"status {target}"), ("History", f"history {target}")]
+    if story.state in _STEERED:
+        looks.insert(0, ("Canary", f"status {target}{CANARY_SUFFIX}"))
+    rows = [Row(label, (Command(f"{kubectl} {look}"),)) for label, look in looks]
+    return [*does, *reach, *rows]
 
 
 def undo(story: Story) -> list[Row]:
@@ -301,7 +324,7 @@ def undo(story: Story) -> list[Row]:
         # What was left is in quarantine, and what is left by this is not to be.
         body: Body = {"to_revision": story.undo_to, "force": True, "quarantine": False}
         label, number, reason = "Undo this", story.undo_to, f"undo {_id(story)}"
-    elif story.state == "refused" and about(story.reason).manual is Manual.IGNORED:
+    elif _left_undone(story):
         number = story.good.number if story.good is not None else 0
         body = {"to_revision": number} if number else {}
         label, reason = "Roll back", f"{story.reason.value} {_id(story)}"
@@ -311,22 +334,60 @@ def undo(story: Story) -> list[Row]:
     if number:
         line = f"kubectl -n {story.namespace} rollout undo deployment/{story.deployment}"
         rows.append(Row(label, (Command(f"{line} --to-revision={number}"),)))
-    return [*rows, *_curl(story, body | {"reason": reason}, f"{label} by API")]
+    return [*rows, _post(story, f"{label} by API", "rollback", body | {"reason": reason})]
+
+
+def _left_undone(story: Story) -> bool:
+    """Return whether a person may do what was not done."""
+    refused = story.state == "refused" and about(story.reason).manual is Manual.IGNORED
+    return refused or story.state == "release_not_undone"
+
+
+def steer(story: Story) -> list[Row]:
+    """Return what a person can do with a release now; names were checked."""
+    if story.state not in _STEERED:
+        return []
+    rows = [
+        _post(
+            story,
+            f"{verb.capitalize()} by API",
+            f"release/{verb}",
+            {"reason": f"{verb} {_id(story)}"},
+        )
+        for verb in _STEERED[story.state]
+    ]
+    if story.state == "release_aborting":
+        canary = f"deployment/{story.deployment}{CANARY_SUFFIX}"
+        scale = f"kubectl -n {story.namespace} scale {canary} --replicas=0"
+        rows.append(Row("Take back", (Command(scale),)))
+    read = f"curl -sS {_BEARER} {_url(story)}/release/log.md"
+    return [*rows, Row("Log by API", (Command(read),))]
 
 
 def _id(story: Story) -> str:
     return story.subject if _ID.fullmatch(story.subject) else "it"
 
 
-def _curl(story: Story, body: Body, label: str) -> list[Row]:
-    base = text.link(story.site.receiver_url).rstrip("/")
-    path = f"/api/v1/deployments/{story.namespace}/{story.deployment}/rollback"
-    send = f"curl -sS -X POST -H \"Authorization: Bearer $TOKEN\" -d '{json.dumps(body)}'"
-    post = Row(label, (Command(f"{send} {base or 'http://localhost:8080'}{path}"),))
-    if base or not text.is_name(story.site.namespace):
-        return [post]
+def _post(story: Story, label: str, route: str, body: Body) -> Row:
+    send = f"curl -sS -X POST {_BEARER} -d '{json.dumps(body)}'"
+    return Row(label, (Command(f"{send} {_url(story)}/{route}"),))
+
+
+def _url(story: Story) -> str:
+    path = f"/api/v1/deployments/{story.namespace}/{story.deployment}"
+    return (_home(story) or "http://localhost:8080") + path
+
+
+def _home(story: Story) -> str:
+    return text.link(story.site.receiver_url).rstrip("/")
+
+
+def _reach(story: Story) -> list[Row]:
+    """Return how to get where the commands lead, unless anybody can."""
+    if _home(story) or not text.is_name(story.site.namespace):
+        return []
     forward = f"kubectl -n {story.site.namespace} port-forward service/rollback-receiver 8080"
-    return [post, Row("Reach the API", (Command(forward),))]
+    return [Row("Reach the API", (Command(forward),))]
 
 
 def contacts(story: Story) -> list[Row]:

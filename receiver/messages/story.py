@@ -65,15 +65,15 @@ class Site:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """All that can be told now about one subject: an incident, a refusal, an alert passed on.
+    """All that can be told now of one subject: an incident, a refusal, an alert, a release.
 
     `state` is the phase of an incident (`receiver.journal.Phase`), `refused` for a refusal without
     an incident, `firing` or `resolved` for alerts passed on, `failing` for a fault of our own,
-    `test` for nothing but a test. `subject` is stable for the life of the subject: the PagerDuty
-    `dedup_key`. Of `alerts` there are `more` than are listed; `tally` counts those of a storm by
-    name. `undo_to` is the number that the bad
-    revision has now, 0 when it is not known or gone. `instead_of` are the sinks that should have
-    been the first to take it, and have not, for `instead_for`.
+    `test` for nothing but a test, `release_...` for a staged release (`receiver.release.news`).
+    `subject` is stable for the life of the subject: the PagerDuty `dedup_key`. Of `alerts` there
+    are `more` than are listed; `tally` counts those of a storm by name. `undo_to` is the number
+    that the bad revision has now, 0 when it is not known or gone. `instead_of` are the sinks that
+    should have been the first to take it, and have not, for `instead_for`.
     """
 
     subject: str

@@ -28,8 +28,11 @@ def webhook(story: Story) -> Json:
       `subject`   what this is about: the same from the first message to the last
       `state`     where it stands: a phase of an incident (`following`, `recovered`, ...),
                   `refused`, `shadow`, `firing`, `resolved`, `failing`, `works_again`, `silent`,
-                  `heard_again`, `not_expected`, `mass_alert`, `mass_alert_over`, `test`; there
-                  may come more
+                  `heard_again`, `not_expected`, `mass_alert`, `mass_alert_over`, `test`;
+                  of a release `release_prepared`, `release_stage`, `release_waiting`,
+                  `release_promoting`, `release_promoted`, `release_held`, `release_troubled`,
+                  `release_aborting`, and at its end `release_aborted`, `release_not_undone` or
+                  `release_completed`; there may come more
       `headline`  the state in words; `summary` one line with where and why; `now` whether it is
                   well
       `severity`  `critical`, `warning` or `info`

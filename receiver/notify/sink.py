@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import ClassVar, Protocol
 
 from receiver.controller.ports import Delivery, Failure, Heard, Receipt
-from receiver.messages import Story
+from receiver.messages import PATIENT, Story
 from receiver.notify.transport import Reply
 
 NO_SECRET = Receipt(
@@ -109,4 +109,6 @@ def of_subject(story: Story) -> str:
 
 def of_news(story: Story) -> str:
     """Return an id of what a story says: the same when it is told twice, another when it is new."""
-    return digest(of_subject(story), story.state, story.reason.value, *story.instead_of)
+    # A release may come into such a state once more, for the same reason: that is new.
+    when = (story.at.isoformat(),) if story.state in PATIENT else ()
+    return digest(of_subject(story), story.state, story.reason.value, *when, *story.instead_of)

@@ -19,6 +19,7 @@ OUR_LINK = re.compile(r"<((?i:https?)://[!-;=?-{}~]+)\|(?:Runbook|Dashboard|Grap
 OUR_LABEL = re.compile(
     r"\*(?:Fallback|Now|To do|Verification|Recovered|Where|Severity|Began|Patched|Revision"
     r"|Not reverted|Why|By hand|Detail|Counted|Links|(?:Undo this|Roll back)(?: by API)?"
+    r"|(?:Approve|Reject|Resume|Abort|Log) by API|Take back|Canary"
     r"|Reach the API|Status|History):\*"
 )
 # The same where nothing is marked up.
@@ -26,8 +27,9 @@ OUR_PLAIN_LINK = re.compile(
     r"(?:Runbook|Dashboard|Graph|Silence)(?: of [^\n]*)?: ((?i:https?)://[!-;=?-{}~]+)"
 )
 OUR_CURL = re.compile(
-    r"by API: curl -sS -X POST -H \"Authorization: Bearer \$TOKEN\" -d '\{[^'\n]*\}'"
-    r" https?://[-a-z0-9.:]+/api/v1/deployments/[-a-z0-9.]+/[-a-z0-9.]+/rollback"
+    r"by API: curl -sS (?:-X POST )?-H \"Authorization: Bearer \$TOKEN\"(?: -d '\{[^'\n]*\}')?"
+    r" https?://[-a-z0-9.:]+/api/v1/deployments/[-a-z0-9.]+/[-a-z0-9.]+"
+    r"/(?:rollback|release/(?:approve|reject|resume|abort|log\.md))"
 )
 ENTITY = re.compile(r"&(?!amp;|lt;|gt;)")
 

@@ -111,13 +111,60 @@ _OWN = {
     "mass_alert_over": Reason.BREAKER_OPEN,
     "test": Reason.NOTIFY_ONLY,
 }
+# What a release says in each of its states: why, how loudly, and its sentence.
+_RELEASE = {
+    "release_prepared": (Reason.RELEASING, Severity.INFO, "begun by ann: the new search"),
+    "release_stage": (
+        Reason.RELEASING,
+        Severity.INFO,
+        "canary: 1 canary pods are ready, 10 % of all",
+    ),
+    "release_waiting": (
+        Reason.AWAITING_APPROVAL,
+        Severity.WARNING,
+        "canary has soaked: it waits for engineering-lead",
+    ),
+    "release_promoting": (Reason.RELEASING, Severity.INFO, "the stage full begins"),
+    "release_promoted": (Reason.RELEASING, Severity.INFO, "everybody has shop/api:2"),
+    "release_held": (
+        Reason.RELEASE_DRIFTED,
+        Severity.WARNING,
+        "checkout-canary was scaled from 1 to 7 pods",
+    ),
+    "release_troubled": (
+        Reason.RELEASE_UNHEALTHY,
+        Severity.WARNING,
+        "p95 latency: LatencyAboveTarget is true",
+    ),
+    "release_aborting": (
+        Reason.RELEASE_ABORTED,
+        Severity.CRITICAL,
+        "HighErrorRate asks for a rollback",
+    ),
+    "release_aborted": (
+        Reason.RELEASE_ABORTED,
+        Severity.CRITICAL,
+        "aborted: the canary has no pods",
+    ),
+    "release_not_undone": (
+        Reason.NO_GOOD_REVISION,
+        Severity.CRITICAL,
+        "checkout could not be rolled back",
+    ),
+    "release_completed": (
+        Reason.RELEASING,
+        Severity.INFO,
+        "complete: everybody has it; 2 lines of the checklist are open",
+    ),
+}
+RELEASES = tuple(_RELEASE)
 _UNTOUCHED: dict[str, Any] = {"applied_at": None, "completed_at": None, "undo_to": 0}
 _ALONE: dict[str, Any] = {"bad": None, "good": None, **_UNTOUCHED}
 # What no sink is told of.
 UNTOLD = (Phase.SETTLING, Phase.APPLYING)
 STATES = [
     *(phase.value for phase in Phase if phase not in UNTOLD),
-    *("firing", "resolved", "shadow", *_OWN),
+    *("firing", "resolved", "shadow", *_OWN, *RELEASES),
 ]
 
 
@@ -131,6 +178,8 @@ def of_state(state: str) -> Story:
     if state in _OWN:
         own = replace(BARE, state=state, reason=_OWN[state], cluster="eu-1", site=SITE)
         return replace(own, subject="own-0123456789ab", at=T0 + timedelta(minutes=1))
+    if state in _RELEASE:
+        return _of_release(state)
     if state in ("firing", "resolved"):
         alert = replace(FULL_ALERT, severity="warning", firing=state == "firing")
         reason = Reason.NOTIFY_ONLY if state == "firing" else Reason.RESOLVED
@@ -145,6 +194,23 @@ def of_state(state: str) -> Story:
     if state == Phase.RESOLVED_BY_ITSELF:
         return replace(FULL, state=state, alerts=(_ended(FULL_ALERT),), **_UNTOUCHED)
     return _rolled_back(Phase(state))
+
+
+def _of_release(state: str) -> Story:
+    reason, severity, said = _RELEASE[state]
+    return Story(
+        subject="rel-0123456789ab",
+        state=state,
+        reason=reason,
+        severity=severity,
+        cluster="eu-1",
+        namespace="shop",
+        deployment="checkout",
+        at=T0 + timedelta(hours=24, minutes=3),
+        started_at=T0,
+        detail=f"shop/api:2: {said}",
+        site=SITE,
+    )
 
 
 def _rolled_back(phase: Phase) -> Story:

@@ -79,8 +79,16 @@ def resolved_later() -> Story:
     return replace(of_state("did_not_help"), state="resolved", alerts=of_state("recovered").alerts)
 
 
+def release_hostile() -> Story:
+    """Return what is told of a release whose version and reason were written to do harm."""
+    said = "<!channel> [x](https://evil.example) `*now*` @here\nTo do: ' ; reboot ; '"
+    told = of_state("release_waiting")
+    return replace(told, detail=f"{said}: canary has soaked: it waits for {said}")
+
+
 STORIES = {state: of_state(state) for state in STATES} | {
     "fallback": fallback(),
+    "release_hostile": release_hostile(),
     "resolved_later": resolved_later(),
     "storm": storm(),
 }

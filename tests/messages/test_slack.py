@@ -25,6 +25,7 @@ from tests.messages.stories import (
     FULL,
     FULL_ALERT,
     GOOD,
+    RELEASES,
     SITE,
     STATES,
     T0,
@@ -33,7 +34,7 @@ from tests.messages.stories import (
     story,
 )
 
-HAPPENED = [state for state in STATES if state not in ("test", "gone")]
+HAPPENED = [state for state in STATES if state not in ("test", "gone", *RELEASES)]
 
 
 def sections(told: Story) -> list[str]:
@@ -94,7 +95,10 @@ def test_no_two_outcomes_read_alike() -> None:
 def test_every_reason_is_given_as_a_sentence_unless_the_state_says_it(reason: Reason) -> None:
     told = story(state="refused", reason=reason)
     assert slack_faults(slack(told)) == []
-    said = reason in (Reason.ROLLED_BACK, Reason.NOTIFY_ONLY, Reason.RESOLVED, Reason.WATCHDOG)
+    said = reason in (
+        *(Reason.ROLLED_BACK, Reason.NOTIFY_ONLY, Reason.RESOLVED, Reason.WATCHDOG),
+        *(Reason.RELEASING, Reason.AWAITING_APPROVAL, Reason.RELEASE_ABORTED),
+    )
     assert (f"*Why:* {about(reason).text}" in whole(told)) == (not said)
 
 
@@ -407,6 +411,90 @@ def test_contacts_are_told_when_it_is_bad_and_critical() -> None:
     assert "• Call Ops: `ops@example.com`" in lines(replace(FULL, site=alone))
 
 
+# --- a staged release
+
+
+def by_api(told: Story) -> list[str]:
+    """Return the labels of the commands that are requests to us."""
+    return [line[1 : line.index(" by API:*")] for line in lines(told) if " by API:*" in line]
+
+
+@pytest.mark.parametrize("state", RELEASES)
+def test_a_release_says_nothing_of_what_it_has_not(state: str) -> None:
+    text = whole(of_state(state))
+    for label in ("Not reverted", "Revision", "Patched", "Recovered", "Images", "Links", "By hand"):
+        assert f"*{label}:*" not in text
+    assert "None" not in text
+    assert "*Canary:* `kubectl -n shop rollout status deployment/checkout-canary`" in text
+
+
+@pytest.mark.parametrize(
+    ("state", "verbs"),
+    [
+        ("release_prepared", ["Abort"]),
+        ("release_stage", ["Abort"]),
+        ("release_waiting", ["Approve", "Reject"]),
+        ("release_promoting", ["Abort"]),
+        ("release_promoted", ["Abort"]),
+        ("release_held", ["Resume", "Abort"]),
+        ("release_troubled", ["Abort"]),
+        ("release_aborting", []),
+        ("release_aborted", []),
+        ("release_not_undone", ["Roll back"]),
+        ("release_completed", []),
+    ],
+)
+def test_a_release_offers_what_a_person_can_do_with_it_next(state: str, verbs: list[str]) -> None:
+    assert by_api(of_state(state)) == [*verbs, "Log"]
+
+
+def test_a_stage_is_approved_by_a_line_to_copy() -> None:
+    told = of_state("release_waiting")
+    path = "/api/v1/deployments/shop/checkout/release"
+    body = '{"reason": "approve rel-0123456789ab"}'
+    send = f"curl -sS -X POST -H \"Authorization: Bearer $TOKEN\" -d '{body}'"
+    assert f"*Approve by API:* `{send} http://localhost:8080{path}/approve`" in lines(told)
+    read = 'curl -sS -H "Authorization: Bearer $TOKEN"'
+    assert f"*Log by API:* `{read} http://localhost:8080{path}/log.md`" in lines(told)
+    forward = "kubectl -n rollback-receiver port-forward service/rollback-receiver 8080"
+    assert lines(told).count(f"*Reach the API:* `{forward}`") == 1
+    home = replace(told, site=Site(receiver_url="https://rollback.example.com/"))
+    assert f"{send} https://rollback.example.com{path}/approve" in whole(home)
+    assert "Reach the API" not in whole(home)
+    assert '"reason": "approve it"' in whole(replace(told, subject="'; reboot; '"))
+
+
+def test_a_release_that_is_not_taken_back_in_time_can_be_by_hand() -> None:
+    by_hand = "kubectl -n shop scale deployment/checkout-canary --replicas=0"
+    assert f"*Take back:* `{by_hand}`" in lines(of_state("release_aborting"))
+    assert [s for s in STATES if by_hand in whole(of_state(s))] == ["release_aborting"]
+
+
+@pytest.mark.parametrize("state", RELEASES)
+def test_no_command_is_offered_for_a_release_of_what_is_no_kubernetes_name(state: str) -> None:
+    told = replace(of_state(state), deployment="$(reboot)")
+    assert "kubectl" not in whole(told)
+    assert "curl" not in whole(told)
+    assert slack_faults(slack(told)) == []
+
+
+def test_the_longest_names_of_a_release_leave_what_is_to_be_done() -> None:
+    told = replace(of_state("release_waiting"), namespace="n" * 63, deployment="d" * 253)
+    assert slack_faults(slack(told)) == []
+    assert by_api(told)[:2] == ["Approve", "Reject"]
+
+
+@pytest.mark.parametrize("state", RELEASES)
+def test_of_a_release_only_that_it_is_taken_back_calls_people(state: str) -> None:
+    told = replace(of_state(state), severity=Severity.CRITICAL)
+    grave = state in ("release_aborting", "release_not_undone")
+    assert (MENTION in str(slack(told, mention=MENTION))) == grave
+    assert ("Call On-Call Engineer" in whole(told)) == grave
+    # A person may have ended it: that is a warning.
+    warned = slack(replace(told, severity=Severity.WARNING), mention=MENTION)
+    assert (MENTION in str(warned)) == (state == "release_not_undone")
+
+
 # --- who is called
 
 MENTION = "<!subteam^S0ONCALL>"
@@ -464,15 +552,22 @@ def test_what_may_be_a_duplicate_says_so() -> None:
 @pytest.mark.parametrize("state", STATES)
 def test_how_it_ended_is_also_said_in_the_thread(state: str) -> None:
     reply = slack_reply(of_state(state), mention=MENTION)
-    if state in ("following", "verifying", "firing", "resolved", "shadow", "mass_alert", "test"):
+    if state in (
+        *("following", "verifying", "firing", "resolved", "shadow", "mass_alert", "test"),
+        *("release_prepared", "release_promoting"),
+    ):
         assert reply is None
         return
     assert reply is not None
     assert slack_faults(reply, MENTION) == []
     assert len(reply["blocks"]) == 1
     assert HEADLINES[state].words in reply["blocks"][0]["text"]["text"]
-    failed = state in ("rollout_failed", "did_not_help", "gone", "failing", "silent")
-    assert ("reply_broadcast" in reply) == failed
+    shown = state in (
+        *("rollout_failed", "did_not_help", "gone", "failing", "silent"),
+        *("release_waiting", "release_held", "release_troubled"),
+        *("release_aborting", "release_not_undone", "release_completed"),
+    )
+    assert ("reply_broadcast" in reply) == shown
     assert reply.get("reply_broadcast", True) is True
 
 

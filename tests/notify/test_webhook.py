@@ -15,7 +15,7 @@ from receiver.controller.ports import NOTHING_HEARD, Delivery, Failure, Heard
 from receiver.messages import Story
 from receiver.notify import Sink, Transport, Webhook
 from receiver.reasons import Reason
-from tests.messages.stories import story
+from tests.messages.stories import of_state, story
 from tests.notify.sites import Site, alone, secret
 from tests.virtual import START, LoopClock, virtual
 
@@ -72,6 +72,9 @@ NEWS: list[Story] = [
     replace(story(), reason=Reason.GITOPS_OWNED),
     replace(story(), started_at=story().started_at + timedelta(hours=1)),
     replace(story(), instead_of=("pagerduty",)),
+    # A release waits once for each stage: that its receiver takes a key once loses none of it.
+    of_state("release_waiting"),
+    replace(of_state("release_waiting"), at=of_state("release_waiting").at + timedelta(days=1)),
 ]
 
 
