@@ -46,6 +46,7 @@ THEIRS = frozenset(
         "rollback_conditions",
         "runbook_url",
         "send_resolved",
+        "soak_left_seconds",
         "to_revision",
         "tokens_unusable",
         "undone_by_people",
@@ -140,7 +141,7 @@ KINDS = {
     ),
     "setting": Kind(found=settings, known=setting, wrong="`policy.mood: act`"),
     "route": Kind(
-        found=matching(r"(/api/v1/[\w$/-]*)"), known=route, wrong="`$RR/api/v1/breakers`"
+        found=matching(r"(/api/v1/[\w$/-]*(?:\.md)?)"), known=route, wrong="`$RR/api/v1/breakers`"
     ),
     "word": Kind(
         found=lambda page: [

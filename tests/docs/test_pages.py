@@ -10,7 +10,9 @@ import pytest
 from tests.docs.pages import DOCS, ROOT, Page, blocks, pages, read
 
 # Those that take their blocks from the pages, all that name them.
-OURS = frozenset(f"tests/docs/test_{name}.py" for name in ("cluster", "commands", "examples"))
+OURS = frozenset(
+    f"tests/docs/test_{name}.py" for name in ("cluster", "commands", "examples", "releases")
+)
 README = ROOT / "README.md"
 
 

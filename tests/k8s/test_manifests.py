@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 import yaml
 
 from receiver import __version__
+from receiver import release as rl
 from receiver import rollout as ro
 from receiver.config import Settings, parse
 from receiver.config.settings import Server
@@ -208,4 +211,52 @@ def test_the_examples_are_the_two_deployments_of_the_plan_opted_in() -> None:
     tracks = {name: obj["metadata"]["labels"]["track"] for name, obj in found.items()}
     assert tracks == {"api-deployment": "stable", "api-deployment-canary": "canary"}
     stable = found["api-deployment"]["spec"]["replicas"]
-    assert 1 / (stable + 1) == pytest.approx(0.10)  # the plan's first stage, with one canary
+    assert [rl.pods(stable, percent) for percent in (10, 50)] == [1, 9]
+    assert [rl.share_of(stable, pods) for pods in (1, 9)] == [10, 50]
+    applied = {"namespace": "shop", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    obj = found["api-deployment-canary"]
+    canary = ro.read(obj | {"metadata": obj["metadata"] | applied}, ())
+    assert (canary.canary_of, canary.desired) == ("api-deployment", 0)
+
+
+# --- the rollout plan
+
+
+def test_the_plan_of_prod_is_the_rollout_plan(tmp_path: Path) -> None:
+    (each,) = _settings("prod", tmp_path).release.plans
+    plan = each.value()
+    day, hours = timedelta(hours=24), timedelta(hours=4)
+    assert [(s.name, s.percent, s.soak, s.approvals) for s in plan.stages] == [
+        ("canary", 10, day, ()),
+        ("beta", 50, day, ("engineering-lead",)),
+        ("full", 100, timedelta(0), ("cto",)),
+    ]
+    assert plan.watch == hours
+    assert [(s.name, [c.alert for c in s.health_checks]) for s in plan.stages] == [
+        ("canary", []),
+        ("beta", ["SlowQueries", "RedisHitRateLow", "AiSpendAboveBaseline"]),
+        ("full", []),
+    ]
+    assert Counter(item.when for item in plan.checklist) == {"before": 8, "after": 9}
+
+
+def test_a_health_check_of_prod_is_an_alert_of_ours_that_only_warns(tmp_path: Path) -> None:
+    """What asks for a rollback aborts a release: as a health check it would come too late."""
+    (plan,) = _settings("prod", tmp_path).release.plans
+    checks = chain(plan.health_checks, *(stage.health_checks for stage in plan.stages))
+    asked = [check.alert for check in checks]
+    (rules,) = documents("../alert_rules/release.yaml")
+    found = {
+        rule["alert"]: rule["labels"]
+        for group in rules["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    }
+    health = {
+        name
+        for name, labels in found.items()
+        if labels.get("rollback") != "auto" and not name.endswith("DataAbsent")
+    }
+    # Every health check of the plan is asked, and nothing else.
+    assert sorted(asked) == sorted(health)
+    assert {found[name]["severity"] for name in asked} == {"warning"}
