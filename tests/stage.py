@@ -56,6 +56,7 @@ class Front:
         self.people_url = people_url
         self.session = http
         self.replicas: list[app.Replica] = []
+        self.changes: list[Callable[[dict[str, Any]], None]] = []
 
     def kubeconfig(self) -> dict[str, Any]:
         """Return how the service reaches its cluster."""
@@ -63,6 +64,8 @@ class Front:
 
     def configured(self, document: dict[str, Any]) -> None:
         """Change the configuration before it is read."""
+        for change in self.changes:
+            change(document)
 
     @contextlib.asynccontextmanager
     async def replica(
@@ -154,17 +157,12 @@ class Stage(Front):
         super().__init__(*front)
         self.sandbox = sandbox
         self.kubernetes_url = kubernetes_url
-        self.changes: list[Callable[[dict[str, Any]], None]] = []
 
     def kubeconfig(self) -> dict[str, Any]:
         document = self.sandbox.kubeconfig(self.kubernetes_url)
         # Nobody speaks TLS here; else each replica would read all that the machine trusts: 40 ms.
         document["clusters"][0]["cluster"]["certificate-authority"] = str(AUTHORITY)
         return document
-
-    def configured(self, document: dict[str, Any]) -> None:
-        for change in self.changes:
-            change(document)
 
     async def release(self, *tags: str, name: str = NAME, wait: float = 20, **more: Any) -> None:
         """Roll images out, one after another."""

@@ -91,6 +91,7 @@ class Scene(Front):
         return self._config | {"clusters": [cluster]}
 
     def configured(self, document: Obj) -> None:
+        super().configured(document)
         auth: Obj = document["auth"]
         auth["people"]["kubernetes"] = {}
         auth["webhook"]["kubernetes"] = {

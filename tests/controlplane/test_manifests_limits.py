@@ -3,12 +3,14 @@
 Each refusal is one request as the service's own account: 403 is the Role's, 422 the policy's.
 """
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
 
+from receiver import release as rl
 from receiver import rollout as ro
 from tests.controlplane.manifests import RELEASE, in_force, installed, somebody
 from tests.controlplane.plane import ControlPlane
@@ -222,6 +224,32 @@ async def test_each_patch_of_the_service_passes(me: Account) -> None:
     ):
         answer = await me.patch(CANARY, *operations)
         assert answer.status == 200, answer
+
+
+async def test_each_patch_of_a_staged_release_passes(me: Account) -> None:
+    """The canary: its share with its template, another share, none. The stable one: promoted."""
+    canary, stable = await _read(me, CANARY), await _read(me, STABLE)
+    cause = "release rel-1 of app:v9"
+    note = {"id": "rel-1", "replicas": 1, "stage": "canary"}
+    containers = canary.template["spec"]["containers"]
+    template = rl.templates(ro.pure(canary.template), {c["name"]: "app:v9" for c in containers})
+    everybodys = rl.promoted(stable.template, template)
+    record = {"id": "rel-1", "intent": "n"}
+    for name, operations in (
+        (CANARY, ro.share(canary, 1, note=json.dumps(note), cause=cause, template=template)),
+        (CANARY, ro.share(canary, 9, note=json.dumps(note | {"replicas": 9}), cause=cause)),
+        (CANARY, ro.share(canary, canary.desired, note=json.dumps(note), cause=cause)),
+        (STABLE, ro.promote(stable, everybodys, record=record, cause=cause)),
+    ):
+        answer = await me.patch(name, *operations)
+        assert answer.status == 200, answer
+
+
+async def test_the_stable_deployment_of_a_release_is_not_scaled(me: Account) -> None:
+    stable = await _read(me, STABLE)
+    answer = await me.patch(STABLE, *ro.share(stable, 9, note="{}", cause="c"))
+    assert answer.status == 422, answer
+    assert SPEC in answer.body["message"]
 
 
 async def test_the_policy_is_cheap_enough_for_the_largest_deployment(me: Account) -> None:
