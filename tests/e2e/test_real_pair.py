@@ -93,16 +93,6 @@ async def test_a_bad_release_is_undone_once_verified_and_told(
         assert float(found["data"]["result"][0]["value"][1]) >= 2
 
 
-def test_the_demo_plays_the_story_and_says_who_sent_the_webhook(programs: pair.Programs) -> None:
-    ran = subprocess.run(
-        [*COMMAND, "demo"], capture_output=True, text=True, timeout=140, check=False
-    )
-    print(ran.stdout, ran.stderr)
-    assert ran.returncode == 0
-    assert "rolled_back" in ran.stdout
-    assert "webhook came from Alertmanager/" in ran.stdout
-
-
 def test_without_the_pair_the_demo_says_so_and_plays_recorded_webhooks(tmp_path: Path) -> None:
     bare = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
     ran = subprocess.run(

@@ -257,14 +257,15 @@ async def test_who_stands_in_says_so_of_what_is_worse_too_and_once(tmp_path: Pat
         assert len(people.of(ASIDE)) == 2
 
 
+@pytest.mark.parametrize(("mood", "times"), [("fails", 2), ("refuses", 2)])
 @virtual
-async def test_what_is_worse_falls_back_though_nobody_took_what_fell_back_before(
-    tmp_path: Path,
+async def test_each_state_falls_back_once_though_nobody_took_what_fell_back_before(
+    tmp_path: Path, mood: Mood, times: int
 ) -> None:
     async with _worse(tmp_path) as (on, people, replica):
-        people.usually[ASIDE] = "gone"
+        people.usually.update({PAGER: mood, ASIDE: "gone"})
         await on.fires(replica)
-        await asyncio.sleep(100)
+        await asyncio.sleep(150)
         assert people.of(ASIDE, taken=False) != []
         del people.usually[ASIDE]
         await asyncio.sleep(300)
@@ -272,6 +273,7 @@ async def test_what_is_worse_falls_back_though_nobody_took_what_fell_back_before
         await asyncio.sleep(1200)
         assert len(people.of(ASIDE)) == 1
         assert all(PAGER in str(a.body) for a in people.wire if a.sink == ASIDE)
+        assert Scene(on, replica, people).count("fallbacks_total", PAGER) == times
 
 
 @virtual
