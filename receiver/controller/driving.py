@@ -247,13 +247,13 @@ class Driver:
         stable, canary = sight.stable, sight.canary
         if act is Act.CANARY and canary is not None:
             return await self._share(ref, release, stable, canary)
-        if stable is None:
-            return self._setup.timing.retry_first
-        if act is Act.PROMOTE and canary is not None:
+        if act is Act.PROMOTE and stable is not None and canary is not None:
             return await self._promote(ref, release, stable, canary)
-        if act is Act.LEARN:
+        if act is Act.LEARN and stable is not None:
             return await self._learn(ref, release, stable)
-        return await self._undo(ref, release)
+        if act is Act.UNDO:
+            return await self._undo(ref, release)
+        return self._setup.timing.retry_first
 
     async def _share(
         self, ref: Ref, release: Release, stable: Rollout | None, canary: Rollout

@@ -323,3 +323,13 @@ def test_a_canary_that_is_opted_out_is_not_written_to_by_an_abort() -> None:
     move = pair.look()
     assert (move.act, move.release.step) == (Act.NONE, Step.ABORTED)
     assert "keeps its 1 pods" in said(pair)
+
+
+def test_what_somebody_put_over_the_promotion_is_not_undone_by_its_abort() -> None:
+    pair = at_step("watching")
+    pair.release = rl.abort(pair.release, Reason.RELEASE_REJECTED, "no", T0, undo=True)
+    pair.swap(STABLE_UID, "v9")
+    for _ in range(4):
+        pair.act(pair.look())
+    assert pair.release.step is Step.ABORTED
+    assert "undo" not in pair.writes

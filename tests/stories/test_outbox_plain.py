@@ -102,6 +102,8 @@ async def test_ten_thousand_in_one_body_are_answered_and_kept_within_bounds(
         assert re.search(r"and 99\d\d more", message)
 
 
+# Thousands of messages over loopback: half of the usual limit, and all of it on a busy machine.
+@pytest.mark.timeout(180)
 @virtual
 async def test_the_page_of_a_storm_is_closed_when_all_of_it_has_resolved(tmp_path: Path) -> None:
     async with (

@@ -22,7 +22,7 @@ CANARY = f"{NAME}-canary"
 PATCH = f"PATCH /apis/apps/v1/namespaces/{NAMESPACE}/deployments/{CANARY}"
 CHECK = "CanaryErrorRatioHigh"
 DEV, LEAD, CTO = "dev-7f3a.zebra-1b2c.sig-9d8e", "lead-5e6f.zebra-7a8b.sig-0c1d", "cto-1.z.sig-2"
-DAYS = Timing(beat=600, lasts=3000, forget=90000, rights=90000, poll=600, health=600)
+DAYS = Timing(beat=1800, lasts=9000, forget=90000, rights=90000, poll=1800, health=1800)
 BRISK = replace(app.DEFAULT_TIMING, health=5)
 
 PLAN: dict[str, Any] = {
@@ -161,6 +161,7 @@ async def playing(home: Path, timing: Timing = BRISK, **plan: Any) -> AsyncItera
 # --- the plan as it is
 
 
+@pytest.mark.timeout(180)  # more than two days, and each look at them is real traffic
 @virtual
 async def test_the_plan_takes_two_days_and_two_approvals(tmp_path: Path) -> None:
     stages = [dict(s) for s in PLAN["stages"]]
