@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from math import inf
 from types import MappingProxyType
 
 from receiver.controller.memory import Memory
@@ -134,6 +135,8 @@ class Notices:
     def late(self, ref: Ref, journal: Journal) -> tuple[list[Owed], float]:
         """Return what a pager has not taken in time, and the seconds until the next such debt.
 
+        Without any there is nothing to wait for.
+
         Time is measured by the wall clock, for a debt outlives who owes it; and, since the clocks
         of two replicas may differ, by how long this one has seen it.
         """
@@ -141,7 +144,7 @@ class Notices:
         now, monotonic = clock.now(), clock.monotonic()
         before = self._first_seen.pop(ref, {})
         seen: dict[tuple[str, str, datetime], float] = {}
-        late, wait = [], FALLS_BACK_AFTER
+        late, wait = [], inf
         for owed in journal.owed:
             fell_back = owed.fell_back == owed.since
             if owed.instead_of or fell_back or not outbox.pages(owed.sink):
