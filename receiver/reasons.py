@@ -332,6 +332,11 @@ def about(reason: Reason) -> About:
     return _ABOUT[reason]
 
 
+def sentence(reason: Reason, detail: str = "") -> str:
+    """Return the sentence of a reason, and in brackets what is special about this time."""
+    return about(reason).text + (f" ({detail})" if detail else "")
+
+
 _ORDER = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 
 

@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeAlias
 
 from receiver.alerts import Payload
-from receiver.reasons import Reason
+from receiver.errors import Rejected
+from receiver.reasons import Reason, about
 
 Json: TypeAlias = dict[str, Any]
 
@@ -100,6 +101,16 @@ class Outcome:
 
     status: int
     body: Json
+
+
+def refusal(reason: Reason, text: str) -> Json:
+    """Return the body of an answer that says no."""
+    return {"error": {"reason": reason.value, "message": text}}
+
+
+def rejected(reason: Reason, status: int) -> Rejected:
+    """Return the error of a request that can never be granted as it is."""
+    return Rejected(about(reason).text, status=status, reason=reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from receiver.controller.guards import Guards
 from receiver.controller.look import look, rollout_of, why_stopped
 from receiver.controller.memory import Memory
 from receiver.controller.ports import Condition, Happening, Subject
+from receiver.controller.reconcile import applied_of, emit
 from receiver.controller.remember import by_hand, mark
 from receiver.controller.setup import Ref, Setup
 from receiver.decisions import Ask, decide_manual
@@ -25,7 +26,6 @@ from receiver.errors import Conflict, Denied, Forbidden, Rejected, Unavailable
 from receiver.freeze import frozen
 from receiver.journal import (
     SAID,
-    Applied,
     Episode,
     Hold,
     Intent,
@@ -120,16 +120,17 @@ class Driver:
         paused = journal.pause or theirs.journal.pause
         if not stopped and paused is not None:
             stopped = f"paused by {paused.by}: {paused.why}"[:SAID]
-        asking = _asking(theirs.journal.episodes, release.canary_uid, release.code)
+        others = (e for e in theirs.journal.episodes if not release.is_passed_over_by(e))
+        asking = _asking(others, release.canary_uid)
         if release.applied is None:
-            asking += _asking(journal.episodes, release.uid, "")
+            asking += _asking(journal.episodes, release.uid)
         sight = Sight(
             now=now,
             stable=stable,
             canary=canary,
             rollback=next((flight.id for flight in flights if flight is not None), ""),
             stopped=stopped,
-            frozen=frozen(setup.policy.freeze, now) or "",
+            frozen=frozen(setup.policy.freeze, now),
             asking=tuple(dict.fromkeys(asking)),
             measures=watch.measures,
             critical=watch.critical,
@@ -236,10 +237,7 @@ class Driver:
             note=f"{release.version}: {release.happened[-1].text}",
             warning=release.step in (Step.ABORTING, Step.ABORTED),
         )
-        try:
-            await setup.cluster.emit(happening)
-        except Exception as error:  # noqa: BLE001 - best effort, and said so
-            setup.log.warning("event_not_written", release=release.id, error=type(error).__name__)
+        await emit(setup, happening)
 
     # --- act
 
@@ -290,19 +288,21 @@ class Driver:
         except (Denied, Forbidden) as error:
             if release.step is Step.ABORTING:
                 raise
-            reason = Reason.REJECTED if isinstance(error, Denied) else Reason.FORBIDDEN
-            await self._hold(ref, release, reason, str(error))
+            await self._hold(ref, release, release, error)
             return None
         except (Conflict, Rejected, Unavailable):
             return None  # somebody was first, or nobody knows: what is there now will say
         generation: int = answer["metadata"]["generation"]
         return generation
 
-    async def _hold(self, ref: Ref, release: Release, reason: Reason, text: str) -> None:
-        now = self._setup.clock.now()
-        held = Hold(reason=reason, at=now, detail=text[:SAID])
-        after = replace(release, held=held).said(f"held: {text[:SAID]}", now)
-        await self._note(ref, release, after, tell=True)
+    async def _hold(
+        self, ref: Ref, before: Release, after: Release, error: Denied | Forbidden
+    ) -> None:
+        """Hold a release as it is `after` the API server refused something."""
+        now, text = self._setup.clock.now(), str(error)[:SAID]
+        reason = Reason.REJECTED if isinstance(error, Denied) else Reason.FORBIDDEN
+        held = replace(after, held=Hold(reason=reason, at=now, detail=text))
+        await self._note(ref, before, held.said(f"held: {text}", now), tell=True)
 
     async def _promote(self, ref: Ref, release: Release, stable: Rollout, canary: Rollout) -> float:
         """Write the intent, read the switch, send the one patch of the stable Deployment."""
@@ -320,10 +320,11 @@ class Driver:
         if await why_stopped(setup):
             await self._note(ref, promoting, back)
             return setup.timing.poll
+        here = stable.current.hash if stable.current is not None else ""
         operations = ro.promote(
             stable,
             template,
-            record=_record(release, intent, stable),
+            record=ro.record(release.id, intent.id, from_=here, to="", at=now, by=release.by),
             cause=f"release {release.id} of {release.version}, begun by {release.by}"[:500],
         )
         try:
@@ -332,27 +333,14 @@ class Driver:
             # It was refused, and will never apply: somebody has scaled it, for example.
             await self._note(ref, promoting, back)
         except (Denied, Forbidden) as error:
-            reason = Reason.REJECTED if isinstance(error, Denied) else Reason.FORBIDDEN
-            held = Hold(reason=reason, at=now, detail=str(error)[:SAID])
-            text = f"held: {str(error)[:SAID]}"
-            await self._note(ref, promoting, replace(back, held=held).said(text, now), tell=True)
+            await self._hold(ref, promoting, back, error)
         except (Unavailable, Rejected):
             return setup.timing.retry_first  # its fate is found out, never assumed
         else:
             setup.metrics.template_writes_total.inc()
-            applied = self._applied(stable, answer["metadata"]["generation"])
+            applied = applied_of(setup, stable, answer["metadata"]["generation"], setup.clock.now())
             await self._note(ref, promoting, rl.learned(promoting, "applied", applied, now))
         return 0
-
-    def _applied(self, before: Rollout, generation: int) -> Applied:
-        now, said = self._setup.clock.now(), before.progressing
-        return Applied(
-            at=now,
-            generation=generation,
-            until=now + ro.patience(before, self._setup.policy.rollout_margin),
-            stale_reason=said.reason if said is not None else "",
-            stale_updated_at=said.updated_at if said is not None else "",
-        )
 
     async def _learn(self, ref: Ref, release: Release, stable: Rollout) -> float:
         """Find out whether the patch of a promotion was applied; what was not never will be."""
@@ -370,8 +358,9 @@ class Driver:
                 fate = "unknown"
             else:
                 fate = "voided"
-        applied = self._applied(stable, intent.generation + 1)
-        after = rl.learned(release, fate, applied, setup.clock.now())
+        now = setup.clock.now()
+        applied = applied_of(setup, stable, intent.generation + 1, now)
+        after = rl.learned(release, fate, applied, now)
         await self._note(ref, release, after, tell=fate == "unknown")
         return 0
 
@@ -416,34 +405,16 @@ def _still(release: Release) -> Release:
     )
 
 
-def _asking(episodes: Iterable[Episode], uid: str, code: str) -> list[str]:
-    """Return the alerts that fire and ask for a rollback of what a release runs.
+def _asking(episodes: Iterable[Episode], uid: str) -> list[str]:
+    """Return the alerts that fire and ask for a rollback of a Deployment.
 
-    `code`: what an alert that names a revision has to name; "": any. What a Deployment does not
-    listen to does not end its release either.
+    What it does not listen to does not end its release either.
     """
     return [
         e.alertname
         for e in episodes
-        if e.asks
-        and e.firing
-        and e.uid == uid
-        and not (code and e.named and e.code not in ("", code))
-        and e.reason is not Reason.ALERT_NOT_ALLOWED
+        if e.asks and e.firing and e.uid == uid and e.reason is not Reason.ALERT_NOT_ALLOWED
     ]
-
-
-def _record(release: Release, intent: Intent, stable: Rollout) -> ro.Obj:
-    """Return our annotation: enough to know the intent by, and for people to read."""
-    return {
-        "v": 1,
-        "id": release.id,
-        "intent": intent.id,
-        "from": stable.current.hash if stable.current is not None else "",
-        "to": "",
-        "at": intent.at.isoformat(),
-        "by": release.by,
-    }
 
 
 def with_release(journal: Journal, release: Release) -> Journal:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from receiver import rollout as ro
 from receiver.controller import views
-from receiver.controller.answers import Json, Outcome, Person, Wish
+from receiver.controller.answers import Outcome, Person, Wish, refusal, rejected
 from receiver.controller.look import Seen, look
 from receiver.controller.memory import Memory
 from receiver.controller.reconcile import cause_of, record_of
@@ -14,7 +14,7 @@ from receiver.controller.work import Work
 from receiver.decisions import Ask, Decision, decide_manual, forceable
 from receiver.errors import Conflict, Denied, Rejected
 from receiver.journal import Incident, Intent, Journal, Phase, Reply
-from receiver.reasons import Reason, Severity, about
+from receiver.reasons import Reason, Severity, sentence
 from receiver.rollout import ENABLED, Rollout
 
 TRIES = 6
@@ -44,7 +44,7 @@ class Manual:
         """
         setup, ref = self._setup, Ref(namespace, name)
         if setup.namespaces and namespace not in setup.namespaces:
-            raise _rejected(Reason.NAMESPACE_NOT_ALLOWED, 403)
+            raise rejected(Reason.NAMESPACE_NOT_ALLOWED, 403)
         for _ in range(TRIES):
             try:
                 async with self._memory.lock(ref):
@@ -64,9 +64,9 @@ class Manual:
     async def _decide(self, ref: Ref, seen: Seen, wish: Wish, person: Person) -> Outcome | Accepted:
         setup, rollout = self._setup, seen.look.rollout
         if rollout is None:
-            raise _rejected(Reason.TARGET_NOT_FOUND, 404)
+            raise rejected(Reason.TARGET_NOT_FOUND, 404)
         if rollout.labels.get(ENABLED) != "true":
-            raise _rejected(Reason.NOT_OPTED_IN, 403)
+            raise rejected(Reason.NOT_OPTED_IN, 403)
         journal = seen.look.journal
         if (reply := _reply_to(journal, wish)) is not None:
             return _repeated(reply, journal)
@@ -112,7 +112,7 @@ class Manual:
         reason = decision.reason
         if not wish.dry_run:
             self._setup.metrics.decisions_total.labels(reason.value).inc()
-        text = about(reason).text + (f" ({decision.detail})" if decision.detail else "")
+        text = sentence(reason, decision.detail)
         if not wish.force and forceable(reason, named=wish.to_revision is not None):
             text += ' Send "force": true to do it anyway.'
         status = 404 if reason in _NOT_FOUND else 409
@@ -128,7 +128,7 @@ class Manual:
             )
             kept = replace(journal, replies=(*journal.replies, reply))
             await self._memory.write(ref, kept, seen.entry)
-        body = _refusal(reason, text)
+        body = refusal(reason, text)
         other = journal.incident(decision.detail)
         if other is not None:
             body["incident"] = views.of_incident(other, journal)
@@ -153,8 +153,8 @@ class Manual:
         try:
             await self._setup.cluster.patch(ref.namespace, ref.deployment, operations, dry_run=True)
         except Denied as error:
-            text = f"{about(Reason.REJECTED).text} ({error})"
-            return Outcome(status=409, body=_refusal(Reason.REJECTED, text))
+            text = sentence(Reason.REJECTED, str(error))
+            return Outcome(status=409, body=refusal(Reason.REJECTED, text))
         shown = views.of_incident(
             incident, Journal(namespace=ref.namespace, deployment=ref.deployment)
         )
@@ -189,8 +189,8 @@ def _outcome_of(incident: Incident, journal: Journal) -> Outcome:
         return Outcome(status=200, body=body)
     if incident.open:
         return Outcome(status=202, body=body)
-    text = about(incident.reason).text + (f" ({incident.detail})" if incident.detail else "")
-    return Outcome(status=409, body=_refusal(incident.reason, text) | {"incident": body})
+    text = sentence(incident.reason, incident.detail)
+    return Outcome(status=409, body=refusal(incident.reason, text) | {"incident": body})
 
 
 def _reply_to(journal: Journal, wish: Wish) -> Reply | None:
@@ -211,7 +211,7 @@ def _repeated(reply: Reply, journal: Journal) -> Outcome:
         return _outcome_of(incident, journal)
     if not reply.reason:
         return Outcome(status=200, body={"id": reply.incident})
-    return Outcome(status=reply.status, body=_refusal(Reason(reply.reason), reply.text))
+    return Outcome(status=reply.status, body=refusal(Reason(reply.reason), reply.text))
 
 
 def _superseding(journal: Journal, incident: Incident, setup: Setup) -> Journal:
@@ -222,11 +222,3 @@ def _superseding(journal: Journal, incident: Incident, setup: Setup) -> Journal:
         sinks = setup.outbox.routes(ended.severity)
         journal = journal.with_incident(ended).owe(ended.id, sinks, incident.opened_at)
     return replace(journal.with_incident(incident), claim=setup.replica)
-
-
-def _refusal(reason: Reason, text: str) -> Json:
-    return {"error": {"reason": reason.value, "message": text}}
-
-
-def _rejected(reason: Reason, status: int) -> Rejected:
-    return Rejected(about(reason).text, status=status, reason=reason)

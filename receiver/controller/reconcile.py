@@ -188,14 +188,7 @@ class Reconciler:
     ) -> None:
         setup = self._setup
         now = setup.clock.now()
-        stale = before.progressing
-        applied = Applied(
-            at=now,
-            generation=generation,
-            until=now + ro.patience(before, setup.policy.rollout_margin),
-            stale_reason=stale.reason if stale else "",
-            stale_updated_at=stale.updated_at if stale else "",
-        )
+        applied = applied_of(setup, before, generation, now)
         following = incident.enter(
             Phase.FOLLOWING, now, applied=applied, reason=Reason.ROLLED_BACK, intent=intent
         )
@@ -211,7 +204,7 @@ class Reconciler:
             to=intent.to.number,
             to_images=ro.listed(intent.to.images),
         )
-        await emit(setup, ref, following, "RolledBack", note_of(following))
+        await emit(setup, _happening(ref, following, "RolledBack", note_of(following)))
 
     def _time_to_patch(self, ref: Ref, incident: Incident, now: datetime) -> None:
         """Count how long an alert had to wait for the patch; what a person asked for had none."""
@@ -337,7 +330,9 @@ class Reconciler:
         if await self._change(ref, incident, lambda _: ended, tell=True):
             self._log_end(ref, ended)
             await self._give_back(ended)
-            await emit(self._setup, ref, ended, "Ended", note_of(ended), warning=_bad_end(ended))
+            bad = _bad_end(ended)
+            happening = _happening(ref, ended, "Ended", note_of(ended), warning=bad)
+            await emit(self._setup, happening)
 
     async def _change(
         self,
@@ -386,15 +381,10 @@ def _bad_end(incident: Incident) -> bool:
 
 def record_of(incident: Incident, intent: Intent) -> ro.Obj:
     """Return our annotation: enough to know the intent by, and for people to read."""
-    return {
-        "v": 1,
-        "id": incident.id,
-        "intent": intent.id,
-        "from": incident.bad.hash,
-        "to": intent.to.hash,
-        "at": intent.at.isoformat(),
-        "by": incident.actor or "rollback-receiver",
-    }
+    by = incident.actor or "rollback-receiver"
+    return ro.record(
+        incident.id, intent.id, from_=incident.bad.hash, to=intent.to.hash, at=intent.at, by=by
+    )
 
 
 def cause_of(incident: Incident, intent: Intent) -> str:
@@ -414,11 +404,10 @@ def note_of(incident: Incident) -> str:
     return f"{incident.phase}: revision {incident.bad.number}{to}{detail}"
 
 
-async def emit(
-    setup: Setup, ref: Ref, incident: Incident, action: str, note: str, *, warning: bool = False
-) -> None:
-    """Write an Event, if that works: it is for people, nothing rests on it."""
-    happening = Happening(
+def _happening(
+    ref: Ref, incident: Incident, action: str, note: str, *, warning: bool = False
+) -> Happening:
+    return Happening(
         namespace=ref.namespace,
         deployment=ref.deployment,
         uid=incident.uid,
@@ -428,7 +417,23 @@ async def emit(
         note=note,
         warning=warning,
     )
+
+
+async def emit(setup: Setup, happening: Happening) -> None:
+    """Write an Event, if that works: it is for people, nothing rests on it."""
     try:
         await setup.cluster.emit(happening)
     except Exception as error:  # noqa: BLE001 - best effort, and said so
-        setup.log.warning("event_not_written", incident=incident.id, error=type(error).__name__)
+        setup.log.warning("event_not_written", id=happening.id, error=type(error).__name__)
+
+
+def applied_of(setup: Setup, before: Rollout, generation: int, now: datetime) -> Applied:
+    """Return what is remembered of a patch that made this generation of a Deployment."""
+    stale = before.progressing
+    return Applied(
+        at=now,
+        generation=generation,
+        until=now + ro.patience(before, setup.policy.rollout_margin),
+        stale_reason=stale.reason if stale else "",
+        stale_updated_at=stale.updated_at if stale else "",
+    )

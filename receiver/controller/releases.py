@@ -6,7 +6,15 @@ from datetime import datetime
 
 from receiver import release as rl
 from receiver.controller import views
-from receiver.controller.answers import Json, Outcome, Person, ReleaseWish, Steering
+from receiver.controller.answers import (
+    Json,
+    Outcome,
+    Person,
+    ReleaseWish,
+    Steering,
+    refusal,
+    rejected,
+)
 from receiver.controller.driving import told, with_release
 from receiver.controller.look import look, rollout_of
 from receiver.controller.memory import Memory
@@ -15,7 +23,7 @@ from receiver.controller.work import Work
 from receiver.decisions import Decision
 from receiver.errors import Conflict, Rejected
 from receiver.journal import Journal, Plan, Release, Step, subject_of
-from receiver.reasons import Reason, about
+from receiver.reasons import Reason, sentence
 from receiver.rollout import CANARY_SUFFIX, Rollout
 
 TRIES = 6
@@ -51,7 +59,7 @@ class Releases:
 
     def _allowed(self, namespace: str, name: str) -> Ref:
         if self._setup.namespaces and namespace not in self._setup.namespaces:
-            raise _rejected(Reason.NAMESPACE_NOT_ALLOWED, 403)
+            raise rejected(Reason.NAMESPACE_NOT_ALLOWED, 403)
         return Ref(namespace, name)
 
     async def _begin(self, ref: Ref, plan: Plan, wish: ReleaseWish, person: Person) -> Outcome:
@@ -61,7 +69,7 @@ class Releases:
         theirs = (await self._memory.read(other)).journal
         stable, journal = seen.look.rollout, seen.look.journal
         if stable is None:
-            raise _rejected(Reason.TARGET_NOT_FOUND, 404)
+            raise rejected(Reason.TARGET_NOT_FOUND, 404)
         start = rl.Start(
             plan=plan,
             template=_template(canary, wish),
@@ -197,13 +205,8 @@ def _template(canary: Rollout | None, wish: ReleaseWish) -> rl.Obj:
 
 def _refused(decision: Decision, begun: Release | None = None) -> Outcome:
     reason = decision.reason
-    text = about(reason).text + (f" ({decision.detail})" if decision.detail else "")
     status = 403 if reason in _FORBIDDEN else 404 if reason in _NOT_FOUND else 409
-    body: Json = {"error": {"reason": reason.value, "message": text}}
+    body = refusal(reason, sentence(reason, decision.detail))
     if begun is not None:
         body["release"] = begun.id
     return Outcome(status=status, body=body)
-
-
-def _rejected(reason: Reason, status: int) -> Rejected:
-    return Rejected(about(reason).text, status=status, reason=reason)

@@ -18,6 +18,7 @@ from receiver.controller.answers import (
     Sender,
     Steering,
     Wish,
+    rejected,
 )
 from receiver.controller.look import STOP, rollout_of, why_stopped
 from receiver.controller.manual import Manual
@@ -28,9 +29,9 @@ from receiver.controller.releases import Releases
 from receiver.controller.scorecard import Played, scorecard
 from receiver.controller.setup import JOURNALS, KIND_LABEL, SWITCH, Ref, Setup
 from receiver.controller.work import Work
-from receiver.errors import Rejected, StateUnreadable
+from receiver.errors import StateUnreadable
 from receiver.journal import Journal, Pause
-from receiver.reasons import Reason, about
+from receiver.reasons import Reason
 from receiver.rollout import ENABLED
 
 # So long after the last good beat the Kubernetes API counts as not reached.
@@ -242,8 +243,7 @@ class Controller:
         )
         revision = ro.hashed(rollout, hash_) if rollout is not None else None
         if revision is None:
-            reason = Reason.UNKNOWN_REVISION
-            raise Rejected(about(reason).text, status=404, reason=reason)
+            raise rejected(Reason.UNKNOWN_REVISION, 404)
         self._setup.log.info(
             "quarantine_cleared", target=f"{namespace}/{name}", hash=hash_, person=person.name
         )
@@ -257,8 +257,7 @@ class Controller:
         ref = Ref(namespace, name)
         rollout = await rollout_of(self._setup, ref) if self._allowed(namespace) else None
         if rollout is None:
-            reason = Reason.TARGET_NOT_FOUND
-            raise Rejected(about(reason).text, status=404, reason=reason)
+            raise rejected(Reason.TARGET_NOT_FOUND, 404)
         journal = await self._memory.amend(ref, change)
         return views.of_deployment(rollout, journal, self._setup.clock.now())
 

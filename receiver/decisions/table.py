@@ -69,7 +69,7 @@ def release_aborted(case: Case) -> Decision | None:
     if release is None or rollout.uid not in (release.uid, release.canary_uid):
         return None
     canary = rollout.uid == release.canary_uid
-    if canary and case.episode.named and case.episode.code not in ("", release.code):
+    if canary and release.is_passed_over_by(case.episode):
         return None
     if release.step is Step.ABORTED and canary and rollout.code == release.code:
         return Decision(reason=Reason.ALREADY_HANDLED, detail=release.id)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import AwareDatetime
 
-from receiver.journal.facts import Applied, Intent
+from receiver.journal.facts import Applied, Episode, Intent
 from receiver.reasons import Reason
 
 # So many lines of its story are kept: the first, which say how it began, and the newest.
@@ -196,6 +196,10 @@ class Release:
     def health_checks(self) -> tuple[HealthCheck, ...]:
         """Return what is asked in the present stage."""
         return (*self.plan.health_checks, *self.present.health_checks)
+
+    def is_passed_over_by(self, episode: Episode) -> bool:
+        """Return whether an alert about the canary names a revision, and not that of this one."""
+        return bool(episode.named) and episode.code not in ("", self.code)
 
     def lacking(self, number: int) -> tuple[str, ...]:
         """Return the roles that have not approved a stage yet."""

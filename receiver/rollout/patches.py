@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from receiver.rollout.reading import (
@@ -122,6 +123,22 @@ def _pointer(key: str) -> str:
 
 
 # --- whether an intent was applied
+
+
+def record(id_: str, intent: str, *, from_: str, to: str, at: datetime, by: str) -> Obj:
+    """Return our annotation: enough to know an intent by, and for people to read.
+
+    `from_` and `to` are hashes, "" for one that has no ReplicaSet yet.
+    """
+    return {
+        "v": 1,
+        "id": id_,
+        "intent": intent,
+        "from": from_,
+        "to": to,
+        "at": at.isoformat(),
+        "by": by,
+    }
 
 
 def record_in(annotations: dict[str, str]) -> Record | None:

@@ -117,10 +117,6 @@ class Play:
         spec: dict[str, Any] = found["spec"]
         return spec
 
-    def told(self, words: str) -> list[str]:
-        """Return the messages of Slack that say this."""
-        return [str(message) for message in self.on.people.slack if words in str(message)]
-
     def scaled(self) -> list[int]:
         """Return what the service gave the canary, one after another."""
         return [
