@@ -22,6 +22,7 @@ from receiver.controller.setup import SWITCH
 from receiver.demo import pair, shop
 from receiver.sandbox import Sandbox
 from tests.e2e.processes import served
+from tests.k8s.shipped import shipped
 from tests.stage import OPTED_IN, firing, webhook
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(280)]
@@ -31,8 +32,11 @@ TARGETS, ALERTS, DELIVERIES = (1000, 10_000, 10_000) if FULL else (200, 2000, 10
 CLOCK = SystemClock()
 # MiB. A body of 10,000 alerts is 12 MiB, and is held several times over while it is read.
 MOST_MEMORY = 600
-# Seconds, without those in which other tests had the cores.
-HEALTH_WITHIN = 1.0
+# Seconds. Alone on the machine it takes one; else the other tests have the cores for most of the
+# time, and what matters is that the kubelet does not restart the service.
+DEPLOYMENT = shipped("base/deployment.yaml", "Deployment", "rollback-receiver")
+(CONTAINER,) = DEPLOYMENT["spec"]["template"]["spec"]["containers"]
+HEALTH_WITHIN = 1.0 if FULL else CONTAINER["livenessProbe"]["timeoutSeconds"]
 
 
 def _process(config: Path) -> Path:
@@ -56,20 +60,15 @@ def _alert(number: int) -> dict[str, Any]:
     return firing(CLOCK.now(), **labels)
 
 
-# In a process of its own: this one is busy with being the cluster and ten thousand senders. What
-# the service or the probe waited for a core is no fault of the service (the second field of
-# schedstat, in nanoseconds: Documentation/scheduler/sched-stats.rst).
+# In a process of its own: this one is busy with being the cluster and ten thousand senders.
 PROBE = """
 import sys, threading, time, urllib.request
 over, took = threading.Event(), []
-def waited():
-    files = "/proc/thread-self/schedstat", sys.argv[2] + "/schedstat"
-    return sum(int(open(file).read().split()[1]) for file in files) / 1e9
 def ask():
     while not over.is_set():
-        began, before = time.monotonic(), waited()
+        began = time.monotonic()
         assert urllib.request.urlopen(sys.argv[1], timeout=30).status == 200
-        took.append(time.monotonic() - began - (waited() - before))
+        took.append(time.monotonic() - began)
         time.sleep(0.1)
 asking = threading.Thread(target=ask)
 asking.start()
@@ -89,11 +88,11 @@ class Health:
 
 
 @contextlib.asynccontextmanager
-async def _watched(url: str, process: Path) -> AsyncIterator[Health]:
+async def _watched(url: str) -> AsyncIterator[Health]:
     """Ask /health all the time until the end of the block."""
     found = Health()
     probe = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROBE, f"{url}/health", str(process)),
+        *(sys.executable, "-c", PROBE, f"{url}/health"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -133,7 +132,7 @@ async def test_a_storm_is_answered_within_bounds(tmp_path: Path) -> None:
 
             body = json.dumps(webhook(*(_alert(n) for n in range(ALERTS)))).encode()
             began = CLOCK.monotonic()
-            async with _watched(url, process) as health:
+            async with _watched(url) as health:
                 status = await post(body)
             seconds = CLOCK.monotonic() - began
             print(
@@ -153,7 +152,7 @@ async def test_a_storm_is_answered_within_bounds(tmp_path: Path) -> None:
                     said[await post(bodies[number % TARGETS])] += 1
 
             began = CLOCK.monotonic()
-            async with _watched(url, process) as health, asyncio.TaskGroup() as group:
+            async with _watched(url) as health, asyncio.TaskGroup() as group:
                 for number in range(DELIVERIES):
                     group.create_task(deliver(number))
             seconds = CLOCK.monotonic() - began
