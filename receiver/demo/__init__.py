@@ -116,7 +116,15 @@ async def _service(stage: Stage) -> AsyncIterator[None]:
             yield
 
 
-def write_config(
+def write_config(folder: Path, kubeconfig: dict[str, Any], people: str, **more: Any) -> Path:
+    """Write a `configuration` with its secrets into a folder; return its path."""
+    path = folder / "receiver.yaml"
+    document = configuration(folder, kubeconfig, people, **more)
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def configuration(
     folder: Path,
     kubeconfig: dict[str, Any],
     people: str,
@@ -125,14 +133,14 @@ def write_config(
     namespace: str = NAMESPACE,
     state: str = STATE,
     **policy: Any,
-) -> Path:
-    """Write a configuration with its secrets into a folder; return its path."""
+) -> dict[str, Any]:
+    """Return a configuration whose secrets are written into a folder."""
     for name, text in {
         "webhook-token": TOKEN,
         "person-token": PERSON_TOKEN,
         "pagerduty-key": "0" * KEY_LENGTH,
         **{f"slack-{c}": f"{people}/services/{c}" for c in ("prod-alerts", "engineering", "info")},
-        "kubeconfig": yaml.safe_dump(kubeconfig),
+        "kubeconfig": json.dumps(kubeconfig, indent=2),
     }.items():
         (folder / name).write_text(text)
     slack = {
@@ -148,7 +156,7 @@ def write_config(
         "routing_key_file": str(folder / "pagerduty-key"),
         "endpoint": people,
     }
-    document = {
+    return {
         "server": {"address": pair.HOST, "port": 0, "drain": "1s"},
         "cluster": {"name": cluster},
         "auth": {
@@ -178,9 +186,6 @@ def write_config(
         | policy,
         "notify": {"sinks": {**slack, "pagerduty": pagerduty}},
     }
-    path = folder / "receiver.yaml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
-    return path
 
 
 @contextlib.asynccontextmanager
