@@ -34,10 +34,12 @@ from tests.virtual import START, LoopClock
 AUTHORITY = Path(__file__).parent / "notify" / "ca.pem"
 NAMESPACE, NAME = shop.NAMESPACE, shop.DEPLOYMENT
 OPTED_IN = {"rollback-receiver/enabled": "true"}
-# For stories of several rollbacks: what would refuse the second must not hide what does not.
-# For stories of minutes, and of hours: the replicas look around more seldom.
+# For stories about who lives and who does not; for those of minutes, and those of hours, in which
+# the replicas look around more seldom.
+PRODUCTION = app.DEFAULT_TIMING
 UNHURRIED = Timing(beat=5, lasts=15)
 PATIENT = Timing(beat=30, lasts=120, forget=600, rights=3600)
+# For stories of several rollbacks: what would refuse the second must not hide what does not.
 UNLIMITED: dict[str, Any] = {"budgets": {"per_target": [], "per_cluster": []}}
 
 
@@ -199,9 +201,9 @@ async def stage(
     start: datetime = START,
     seed: int = 0,
     *,
-    timing: Timing = app.DEFAULT_TIMING,
+    timing: Timing = UNHURRIED,
 ) -> AsyncIterator[Stage]:
-    """Set the stage."""
+    """Set the stage; `timing` is that of production where a story is about who lives."""
     clock = LoopClock(start)
     sandbox, people = Sandbox(clock, seed=seed), People()
     async with (

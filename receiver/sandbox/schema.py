@@ -253,7 +253,7 @@ def decode_fault(resource: Resource, obj: Any) -> str | None:
     """Say why this JSON cannot be read into the Go type, as the decoder says it; else None."""
     if not isinstance(obj, dict):
         return _cannot(obj, "", "", f"v1.{resource.kind}")
-    return next(faults(_TYPES[resource.kind], obj), None)
+    return next(iter(faults(_TYPES[resource.kind], obj)), None)
 
 
 def unknown_fields(resource: Resource, obj: Obj) -> list[str]:
@@ -267,35 +267,45 @@ def read(resource: Resource, obj: Obj) -> Obj:
     return written if isinstance(written, dict) else {}
 
 
-def faults(kind: Type, value: Any, owner: str = "", path: str = "") -> Iterator[str]:
-    """Yield what does not decode."""
+def faults(kind: Type, value: Any, owner: str = "", path: str = "") -> list[str]:
+    """Return what does not decode."""
+    found: list[str] = []
+    _look(kind, value, owner, path, found)
+    return found
+
+
+def _look(kind: Type, value: Any, owner: str, path: str, found: list[str]) -> None:
+    # One list for all: every write of every story comes by here.
     if value is None or kind == "any":
         return
-    if isinstance(kind, Struct):
+    if isinstance(kind, str):
+        wanted = kind.removeprefix("*")
+        if not _fits(wanted, value):
+            found.append(_cannot(value, owner, path, wanted))
+    elif isinstance(kind, Struct):
         if not isinstance(value, dict):
-            yield _cannot(value, owner, path, f"v1.{kind.name}")
+            found.append(_cannot(value, owner, path, f"v1.{kind.name}"))
             return
         # Most fields of most objects are absent.
         for name, of in kind.fields.items():
             if (item := value.get(name)) is not None:
-                yield from faults(of, item, kind.name, f"{path}.{name}")
+                _look(of, item, kind.name, f"{path}.{name}", found)
     elif isinstance(kind, Slice):
         if not isinstance(value, list):
-            yield _cannot(value, owner, path, "[]")
+            found.append(_cannot(value, owner, path, "[]"))
             return
         for item in value:
-            yield from faults(kind.of, item, owner, path)
-    elif isinstance(kind, Map):
-        if not isinstance(value, dict):
-            yield _cannot(value, owner, path, "map[string]")
-            return
+            _look(kind.of, item, owner, path, found)
+    elif not isinstance(value, dict):
+        found.append(_cannot(value, owner, path, "map[string]"))
+    else:
         for item in value.values():
-            yield from faults(kind.of, item, owner, path)
-    elif not _fits(kind.removeprefix("*"), value):
-        yield _cannot(value, owner, path, kind.removeprefix("*"))
+            _look(kind.of, item, owner, path, found)
 
 
 def _fits(scalar: str, value: Any) -> bool:
+    if scalar == "string":
+        return isinstance(value, str)
     if scalar in _INTEGERS:
         # JSON's 5.0 is no Go integer.
         return type(value) is int and -_INTEGERS[scalar] <= value < _INTEGERS[scalar]
@@ -352,8 +362,11 @@ def _written(kind: Type, value: Any) -> Any:
         return None
     if isinstance(kind, Struct):
         # In the order in which they came: whoever reads it by eye finds it as it was sent.
-        written = ((name, _field(kind, name, item)) for name, item in value.items())
-        return {name: item for name, item in written if item is not None}
+        return {
+            name: written
+            for name, item in value.items()
+            if (written := _field(kind, name, item)) is not None
+        }
     if isinstance(kind, Slice):
         return [_written_item(kind.of, item) for item in value] or None
     if isinstance(kind, Map):

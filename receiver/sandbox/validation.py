@@ -322,7 +322,7 @@ def _immutable_of(spec: Obj) -> Obj:
 def _route_faults(obj: Obj, _: Obj | None) -> list[Obj]:
     """Check the fields that a traffic split lives on (the schema of Gateway API's HTTPRoute)."""
     spec = obj.get("spec")
-    if wrong := [*faults(ROUTE_SPEC, spec, "", "spec")]:
+    if wrong := faults(ROUTE_SPEC, spec, "", "spec"):
         return [cause("FieldValueTypeInvalid", "spec", f"Invalid value: {text}") for text in wrong]
     found = []
     for first, rule in enumerate((spec or {}).get("rules") or ()):

@@ -13,7 +13,7 @@ import pytest
 from receiver.journal import Journal, Phase
 from tests.crash.killing import Cast
 from tests.crash.points import NEWS, OUTCOME, SINKS, Point, Points
-from tests.stage import stage
+from tests.stage import PRODUCTION, stage
 from tests.virtual import virtual
 
 # One line for each write and each message of the undisturbed story, in their order.
@@ -94,7 +94,7 @@ async def _play(
 
     It is killed, or stopped for some seconds.
     """
-    async with stage(home) as on, contextlib.AsyncExitStack() as stack:
+    async with stage(home, timing=PRODUCTION) as on, contextlib.AsyncExitStack() as stack:
         cast = Cast(on, stack, restarts)
         first = await cast.start()
         if not restarts:

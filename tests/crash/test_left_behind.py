@@ -16,7 +16,7 @@ from receiver.controller.setup import KIND_LABEL, OPEN_LABEL, Ref
 from receiver.journal import Journal, Owed
 from receiver.sandbox import Fault
 from tests.crash.killing import Cast
-from tests.stage import NAME, NAMESPACE, UNLIMITED, Stage, firing, stage, webhook
+from tests.stage import NAME, NAMESPACE, PRODUCTION, UNLIMITED, Stage, firing, stage, webhook
 from tests.virtual import virtual
 
 # Seconds that a replica has been idle for: its next look of its own accord is not near.
@@ -25,7 +25,7 @@ IDLE = 63
 
 @contextlib.asynccontextmanager
 async def _cast(home: Path) -> AsyncIterator[tuple[Stage, Cast]]:
-    async with stage(home) as on, contextlib.AsyncExitStack() as stack:
+    async with stage(home, timing=PRODUCTION) as on, contextlib.AsyncExitStack() as stack:
         yield on, Cast(on, stack)
 
 
@@ -76,7 +76,7 @@ async def _until(on: Stage, reached: Callable[[], bool], at_most: float) -> None
 @pytest.mark.parametrize("claim", ["", "whom-nobody-heard"])
 @virtual
 async def test_what_no_beat_tells_of_is_found_within_the_minute(tmp_path: Path, claim: str) -> None:
-    async with stage(tmp_path) as on, on.replica() as replica:
+    async with stage(tmp_path, timing=PRODUCTION) as on, on.replica() as replica:
         await asyncio.sleep(IDLE)
         _leave(on, claim)
         longest = on.timing.sweep + _in_time(on)
@@ -150,7 +150,7 @@ async def test_what_is_given_up_early_does_not_wait_for_what_is_given_up_late(
     tmp_path: Path,
 ) -> None:
     async with (
-        stage(tmp_path) as on,
+        stage(tmp_path, timing=PRODUCTION) as on,
         on.replica(1, **UNLIMITED) as stays,
         on.replica(2, **UNLIMITED) as leaves,
     ):
@@ -175,7 +175,7 @@ async def test_what_is_given_up_early_does_not_wait_for_what_is_given_up_late(
 async def test_what_was_written_and_not_answered_is_worked_on_without_a_second_delivery(
     tmp_path: Path,
 ) -> None:
-    async with stage(tmp_path) as on, on.replica() as replica:
+    async with stage(tmp_path, timing=PRODUCTION) as on, on.replica() as replica:
         await on.release("v1", "v2", "v3", wait=5)
         await asyncio.sleep(IDLE)
         path, faults = _path(on), on.sandbox.faults
@@ -202,7 +202,7 @@ async def test_what_was_written_and_not_answered_is_worked_on_without_a_second_d
 
 @virtual
 async def test_who_was_cut_off_after_its_write_is_worked_for(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica() as replica:
+    async with stage(tmp_path, timing=PRODUCTION) as on, on.replica() as replica:
         await asyncio.sleep(IDLE)
         controller, ref = replica.controller, Ref(NAMESPACE, NAME)
 

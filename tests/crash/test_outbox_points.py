@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from receiver.controller.setup import Timing
 from receiver.journal import Phase
 from tests.crash.killing import Cast
 from tests.crash.points import INSTEAD, NEWS, OUTCOME, Point, Points
@@ -36,7 +35,6 @@ UNNOTED = {
 
 async def _play(home: Path, at: Point | None) -> Points:
     async with stage(home) as on, unruly(on) as people, contextlib.AsyncExitStack() as stack:
-        on.timing = Timing(beat=5, lasts=15)
         on.changes.append(lambda document: document["policy"].update(verify_within="10m"))
         cast = Cast(on, stack)
         first = await cast.start()

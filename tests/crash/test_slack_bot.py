@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tests.crash.killing import Cast
 from tests.notify.workspace import CHANNEL, TOKEN, Workspace
-from tests.stage import Stage, stage
+from tests.stage import PRODUCTION, Stage, stage
 from tests.virtual import LoopClock, virtual
 
 CHAT = "prod-alerts"
@@ -68,7 +68,11 @@ def _told_by_a_bot(on: Stage, workspace: Workspace) -> None:
 async def _play(home: Path, at: tuple[str, str] | None, *scopes: str) -> _Watched:
     """Play a rollback that helps; the replica that works on it is killed at one call."""
     workspace = _Watched(at=at, scopes={"chat:write", *scopes})
-    async with stage(home) as on, workspace.serve(), contextlib.AsyncExitStack() as stack:
+    async with (
+        stage(home, timing=PRODUCTION) as on,
+        workspace.serve(),
+        contextlib.AsyncExitStack() as stack,
+    ):
         _told_by_a_bot(on, workspace)
         cast = Cast(on, stack)
         first = await cast.start()

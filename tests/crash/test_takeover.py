@@ -22,7 +22,7 @@ from receiver.sandbox import Fault
 from tests.crash.killing import Cast
 from tests.crash.points import NEWS, OUTCOME, SINKS, US, Point, Points
 from tests.notify.sites import serving
-from tests.stage import Stage, stage
+from tests.stage import PRODUCTION, Stage, stage
 from tests.virtual import virtual
 
 # Targets of one dead replica.
@@ -32,7 +32,7 @@ MANY = 100
 @contextlib.asynccontextmanager
 async def _cast(home: Path) -> AsyncIterator[tuple[Stage, Cast]]:
     """Set the stage with a Deployment that has just been released badly."""
-    async with stage(home) as on, contextlib.AsyncExitStack() as stack:
+    async with stage(home, timing=PRODUCTION) as on, contextlib.AsyncExitStack() as stack:
         cast = Cast(on, stack)
         await on.release("v2", "v3", wait=4)
         yield on, cast
@@ -110,7 +110,7 @@ async def test_who_died_while_nobody_could_listen_is_still_stood_in_for(tmp_path
 async def test_all_that_a_dead_one_had_is_taken_in_time_and_the_beat_goes_on(
     tmp_path: Path,
 ) -> None:
-    async with stage(tmp_path) as on, contextlib.AsyncExitStack() as stack:
+    async with stage(tmp_path, timing=PRODUCTION) as on, contextlib.AsyncExitStack() as stack:
         later = on.clock.now() + timedelta(hours=1)
         for number in range(MANY):
             name = f"shop-{number}"

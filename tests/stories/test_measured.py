@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from receiver import app
-from tests.stage import Stage, stage
+from tests.stage import PRODUCTION, Stage, stage
 from tests.virtual import virtual
 
 PREFIX = "rollback_receiver_"
@@ -29,7 +29,7 @@ async def _measured(on: Stage, replica: app.Replica) -> dict[str, float]:
 async def test_an_alert_is_measured_from_its_start_to_the_patch_and_on_to_recovery(
     tmp_path: Path,
 ) -> None:
-    async with stage(tmp_path) as on, on.replica() as replica:
+    async with stage(tmp_path, timing=PRODUCTION) as on, on.replica() as replica:
         await on.release("v1", "v2")
         began = on.clock.now()
         await asyncio.sleep(30)  # Alertmanager groups, and is slow to come
@@ -51,7 +51,7 @@ async def test_an_alert_is_measured_from_its_start_to_the_patch_and_on_to_recove
 
 @virtual
 async def test_what_a_person_asked_for_waited_for_no_alert(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica() as replica:
+    async with stage(tmp_path, timing=PRODUCTION) as on, on.replica() as replica:
         await on.release("v1", "v2")
         status, answer = await on.rollback(replica, wait=True)
         assert (status, answer["phase"]) == (200, "recovered")
@@ -62,7 +62,7 @@ async def test_what_a_person_asked_for_waited_for_no_alert(tmp_path: Path) -> No
 
 @virtual
 async def test_the_mode_is_shown(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on:
+    async with stage(tmp_path, timing=PRODUCTION) as on:
         for mode, shadow in (("act", 0), ("shadow", 1)):
             async with on.replica(mode=mode) as replica:
                 assert (await _measured(on, replica))["shadow"] == shadow
@@ -81,7 +81,7 @@ async def test_every_call_of_the_api_is_a_series_from_the_start(tmp_path: Path) 
             for labels in [sample.labels]
         }
 
-    async with stage(tmp_path) as on, on.replica() as replica:
+    async with stage(tmp_path, timing=PRODUCTION) as on, on.replica() as replica:
         before = series(replica)
         assert ("patch", "deployments.apps", "5xx") in before
         await on.release("v1", "v2")

@@ -9,7 +9,7 @@ import pytest
 from receiver import app
 from receiver import journal as jn
 from receiver.controller.memory import KEY
-from tests.stage import NAME, NAMESPACE, OPTED_IN, Stage, stage
+from tests.stage import NAME, NAMESPACE, OPTED_IN, PRODUCTION, Stage, stage
 from tests.virtual import virtual
 
 MINUTES = 10
@@ -40,7 +40,7 @@ async def _until(on: Stage, reached: Callable[[], bool], at_most: float) -> None
 async def test_an_idle_replica_asks_for_little_more_than_its_beat(
     tmp_path: Path, targets: int
 ) -> None:
-    async with stage(tmp_path) as on:
+    async with stage(tmp_path, timing=PRODUCTION) as on:
         for number in range(targets):
             on.sandbox.deploy(NAMESPACE, f"shop-{number}", "app:v1", labels=OPTED_IN)
         await asyncio.sleep(30)
@@ -55,7 +55,7 @@ async def test_an_idle_replica_asks_for_little_more_than_its_beat(
 
 @virtual
 async def test_it_is_quiet_again_after_its_work_is_done(tmp_path: Path) -> None:
-    async with stage(tmp_path) as on, on.replica() as replica:
+    async with stage(tmp_path, timing=PRODUCTION) as on, on.replica() as replica:
         await on.release("v1", "v2", wait=5)
         began = on.clock.now()
         await on.fires(replica, began)
@@ -73,7 +73,7 @@ async def test_it_is_quiet_again_after_its_work_is_done(tmp_path: Path) -> None:
 async def test_what_a_replica_that_leaves_gives_up_is_taken_at_once(
     tmp_path: Path, *, open_: bool
 ) -> None:
-    async with stage(tmp_path) as on, on.replica(1) as stays:
+    async with stage(tmp_path, timing=PRODUCTION) as on, on.replica(1) as stays:
         async with on.replica(2) as leaves:
             await on.release("v1", "v2", "v3", wait=5)
             await asyncio.sleep(20)

@@ -294,7 +294,7 @@ async def test_another_replica_finishes_what_a_dead_one_began(tmp_path: Path) ->
         began = on.clock.now()
         await on.fires(first)
         crash(first)
-        await asyncio.sleep(12)
+        await asyncio.sleep(on.timing.lasts + 7)
         assert on.image == "v2"
         await asyncio.sleep(20)
         await on.resolves(second, began)

@@ -212,7 +212,7 @@ async def test_another_replica_finishes_the_verification(tmp_path: Path) -> None
         crash(first)
         monitoring.errors("0")
         await on.resolves(second, began)
-        await asyncio.sleep(20)
+        await asyncio.sleep(2 * on.timing.lasts)
         assert (await on.incident(second))["phase"] == "recovered"
         assert len(on.template_writes()) == 1
 
