@@ -17,6 +17,9 @@ UPGRADE ?=
 REQUIRED ?=
 UV_VERSION := 0.13.9
 
+# The tests start the code in a hundred processes: each would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
@@ -66,8 +69,8 @@ test: setup packages-of-tests control-plane actionlint lint ## All checks and al
 	@echo "The demo"
 	$(BIN)/rollback-receiver demo
 	echo "The tests"
-	# One worker more than there are cores: that of the control plane waits most of the time.
-	$(BIN)/pytest -n $$($(BIN)/python -c 'import os; print(min(os.cpu_count() or 1, 4) + 1)') $(PYTEST_ARGS)
+	# More workers than there are cores: what speaks to real processes waits for most of its time.
+	$(BIN)/pytest -n $$($(BIN)/python -c 'import os; print(min(os.cpu_count() or 1, 4) + 2)') $(PYTEST_ARGS)
 
 .PHONY: test-fast
 test-fast: setup ## The tests that start no process, in parallel
