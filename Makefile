@@ -66,11 +66,9 @@ demo: .venv/.runtime packages ## See it work, start to end, on this machine (HOL
 
 .PHONY: test
 test: setup packages-of-tests control-plane actionlint lint ## All checks and all tests; the first time builds Kubernetes
-	@echo "The demo"
-	$(BIN)/rollback-receiver demo
-	echo "The tests"
+	@echo "The tests, which also run the demo"
 	# More workers than there are cores: what speaks to real processes waits for most of its time.
-	$(BIN)/pytest -n $$($(BIN)/python -c 'import os; print(min(os.cpu_count() or 1, 4) + 2)') $(PYTEST_ARGS)
+	$(BIN)/pytest -n $$($(BIN)/python -c 'import os; print(min(os.cpu_count() or 1, 4) + 3)') $(PYTEST_ARGS)
 
 .PHONY: test-fast
 test-fast: setup ## The tests that start no process, in parallel

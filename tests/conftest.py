@@ -51,6 +51,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OnePlane:
     return OnePlane(config, log)
 
 
+# What takes seconds of a core each.
+LONG = re.compile(r"^tests/(crash|image|properties|stories)/")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let workers wait for real processes while others compute; what is short fills up the end."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    waiting = [item for item in items if item.get_closest_marker("e2e")]
+    long = [item for item in items if item not in waiting and LONG.search(item.nodeid)]
+    at = {item: number / len(some) for some in (waiting, long) for number, item in enumerate(some)}
+    items.sort(key=lambda item: at.get(item, 1.0))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kube-context",
