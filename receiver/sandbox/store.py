@@ -188,7 +188,7 @@ class Store:
         before = self.get(resource, namespace, name)
         if before is None:
             raise not_found(resource, name)
-        after = self._read(resource, how(clone(before)), verb, strict=strict)
+        after = self._read(resource, how(clone(before)), verb, before, strict=strict)
         self._check_name(resource, namespace, name, after)
         if verb == "update" and resource == ROUTES and not after["metadata"].get("resourceVersion"):
             # Of the kinds here, only custom resources refuse an update of whatever is there.
@@ -255,9 +255,12 @@ class Store:
     # --- the rules
 
     @staticmethod
-    def _read(resource: Resource, obj: Any, verb: str, *, strict: bool) -> Obj:
-        fault = decode_fault(resource, obj)
-        if fault is None and strict and (unknown := unknown_fields(resource, obj)):
+    def _read(
+        resource: Resource, obj: Any, verb: str, before: Obj | None = None, *, strict: bool
+    ) -> Obj:
+        new = _changed(obj, before) if before and isinstance(obj, dict) else obj
+        fault = decode_fault(resource, new)
+        if fault is None and strict and (unknown := unknown_fields(resource, new)):
             listed = ", ".join(f'unknown field "{field}"' for field in unknown)
             fault = f"strict decoding error: {listed}"
         if fault is not None and verb == "patch":
@@ -277,7 +280,9 @@ class Store:
                     f"the {what} in the data ({given}) does not match the expected {what} "
                     f"({wanted})"
                 )
-        return defaulted(resource, read(resource, obj))
+        written = read(resource, new)
+        kept = {k: written.get(k) if k in new else obj[k] for k in obj}
+        return defaulted(resource, {k: value for k, value in kept.items() if value is not None})
 
     @staticmethod
     def _check_name(resource: Resource, namespace: str, name: str, obj: Obj) -> None:
@@ -388,3 +393,15 @@ class Store:
         for listener in tuple(self.listeners):
             listener(change)
         return obj
+
+
+def _changed(obj: Obj, before: Obj) -> Obj:
+    """Return the part of an object that has to be read: the rest is as it was, and was read then.
+
+    The metadata always, for they are changed in place afterwards.
+    """
+    return {
+        field: value
+        for field, value in obj.items()
+        if field == "metadata" or field not in before or not same(value, before[field])
+    }

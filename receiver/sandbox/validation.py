@@ -42,11 +42,10 @@ _PERCENT = re.compile(r"\d{1,5}%")
 
 
 def defaulted(resource: Resource, obj: Obj) -> Obj:
-    """Fill in what was left out (pkg/apis/apps/v1/defaults.go SetDefaults_Deployment).
+    """Fill in, in place, what was left out (pkg/apis/apps/v1/defaults.go SetDefaults_Deployment).
 
     The pod template is left alone: its defaults are the same for every revision.
     """
-    obj = clone(obj)
     obj["apiVersion"], obj["kind"] = resource.api_version, resource.kind
     obj.setdefault("metadata", {})
     if resource in (DEPLOYMENTS, REPLICASETS):
