@@ -37,7 +37,7 @@ OPTED_IN = {"rollback-receiver/enabled": "true"}
 # For stories about who lives and who does not; for those of minutes, and those of hours, in which
 # the replicas look around more seldom.
 PRODUCTION = app.DEFAULT_TIMING
-UNHURRIED = Timing(beat=5, lasts=15)
+UNHURRIED = Timing(beat=5, lasts=15, rights=600)
 PATIENT = Timing(beat=30, lasts=120, forget=600, rights=3600)
 # For stories of several rollbacks: what would refuse the second must not hide what does not.
 UNLIMITED: dict[str, Any] = {"budgets": {"per_target": [], "per_cluster": []}}

@@ -74,7 +74,7 @@ class Scene(Front):
     """What a story plays on, in real time."""
 
     # Seconds: as in production but for the waiting.
-    timing = Timing(beat=0.3, lasts=3.0, poll=0.5, rights=0.5)
+    timing = Timing(beat=0.3, lasts=3.0, poll=0.5, rights=5.0)
 
     def __init__(self, world: RealWorld, config: Obj, *front: Any) -> None:
         super().__init__(*front)

@@ -14,7 +14,18 @@ import pytest
 from receiver import app
 from receiver import journal as jn
 from receiver.sandbox import Fault
-from tests.stage import NAME, NAMESPACE, OPTED_IN, PATIENT, Stage, firing, road, stage, webhook
+from tests.stage import (
+    NAME,
+    NAMESPACE,
+    OPTED_IN,
+    PATIENT,
+    PRODUCTION,
+    Stage,
+    firing,
+    road,
+    stage,
+    webhook,
+)
 from tests.virtual import virtual
 
 # Seconds that the API server is ill, and between two deliveries of Alertmanager.
@@ -252,7 +263,7 @@ async def test_an_api_that_is_gone_for_minutes_loses_no_alert(tmp_path: Path) ->
 @virtual
 async def test_a_right_that_is_missing_in_one_namespace_stops_no_other(tmp_path: Path) -> None:
     other = "warehouse"
-    async with stage(tmp_path) as on:
+    async with stage(tmp_path, timing=PRODUCTION) as on:
         on.changes.append(lambda d: d["kubernetes"].update(namespaces=[NAMESPACE, other]))
         async with on.replica() as replica:
             await on.release("v1", "v2", "v3", wait=5)
