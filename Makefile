@@ -65,10 +65,18 @@ demo: .venv/.runtime packages ## See it work, start to end, on this machine (HOL
 	@$(BIN)/rollback-receiver demo $(if $(HOLD),--hold)
 
 .PHONY: test
-test: setup packages-of-tests control-plane actionlint lint ## All checks and all tests; the first time builds Kubernetes
+test: setup packages-of-tests control-plane actionlint checked ## All checks and all tests; the first time builds Kubernetes
 	@echo "The tests, which also run the demo"
 	# More workers than there are cores: what speaks to real processes waits for most of its time.
 	$(BIN)/pytest -n $$($(BIN)/python -c 'import os; print(min(os.cpu_count() or 1, 4) + 3)') $(PYTEST_ARGS)
+
+.PHONY: checked
+checked: setup # Each of these takes one core
+	@$(MAKE) --no-print-directory --jobs=2 lint compiled
+
+.PHONY: compiled
+compiled: setup # The tests, once, and not by every worker; what is wrong with one, pytest says when it runs
+	@$(BIN)/pytest -n0 --collect-only -qq >/dev/null || true
 
 .PHONY: test-fast
 test-fast: setup ## The tests that start no process, in parallel
