@@ -42,7 +42,8 @@ help: ## Say what there is
 
 .venv/.dev: .venv/.runtime requirements-dev.lock
 	@echo "Installing the development tools into .venv"
-	$(PIP) --require-hashes -r requirements-dev.lock
+	# What is used of them is compiled when it is.
+	$(PIP) --no-compile --require-hashes -r requirements-dev.lock
 	touch $@
 
 .PHONY: setup

@@ -1,6 +1,5 @@
 """What every test gets: the profile of Hypothesis, and a control plane if it asks for one."""
 
-import asyncio
 import os
 import re
 import shutil
@@ -12,10 +11,6 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] # it has no types
 
 from tests.controlplane.plane import Connection, ControlPlane, control_plane, programs
-
-# looptime asks for the loop of a synchronous test; until 3.14, asking makes one, which nobody
-# closes. Once somebody has said that there is none, asking is an error, which looptime expects.
-asyncio.set_event_loop(None)
 
 # Examples are derived from the test itself, so that a run repeats; a busy machine is no failure.
 settings.register_profile(
