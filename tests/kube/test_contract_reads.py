@@ -63,6 +63,7 @@ async def test_an_object_is_read_as_the_api_stores_it(world: World) -> None:
 @contract
 async def test_a_pod_is_read_by_name(world: World) -> None:
     await deployed(world, replicas=1)
+    await world.complete()
     (pod,) = await world.list("Pod", world.namespace)
     found = await world.cluster.pod(world.namespace, pod["metadata"]["name"])
     assert found is not None
