@@ -12,12 +12,11 @@ from receiver.controller.remember import by_hand, mark
 from receiver.controller.setup import Ref, Setup
 from receiver.controller.work import Work
 from receiver.decisions import Ask, Decision, decide_manual, forceable
-from receiver.errors import Conflict, Denied, Rejected
+from receiver.errors import Denied, Rejected
 from receiver.journal import Incident, Intent, Journal, Phase, Reply
 from receiver.reasons import Reason, Severity, sentence
 from receiver.rollout import ENABLED, Rollout
 
-TRIES = 6
 _NOT_FOUND = frozenset({Reason.UNKNOWN_REVISION, Reason.TARGET_NOT_FOUND})
 
 
@@ -45,16 +44,12 @@ class Manual:
         setup, ref = self._setup, Ref(namespace, name)
         if setup.namespaces and namespace not in setup.namespaces:
             raise rejected(Reason.NAMESPACE_NOT_ALLOWED, 403)
-        for _ in range(TRIES):
-            try:
-                async with self._memory.lock(ref):
-                    seen = await look(setup, self._memory, self._work.guards, ref)
-                    found = await self._decide(ref, seen, wish, person)
-                break
-            except Conflict:
-                await setup.clock.sleep(setup.rng.uniform(0, 0.1))
-        else:
-            raise Conflict(f"{ref} is changed by others all the time")
+
+        async def decide() -> Outcome | Accepted:
+            seen = await look(setup, self._memory, self._work.guards, ref)
+            return await self._decide(ref, seen, wish, person)
+
+        found = await self._memory.in_turn(ref, decide)
         if isinstance(found, Outcome):
             return found
         self._work.start(ref)

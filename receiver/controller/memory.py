@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from receiver import journal as jn
@@ -16,6 +17,7 @@ from receiver.journal import Journal, Owed
 KEY = "journal.json"
 TRIES = 8
 CACHED = 4096
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,19 @@ class Memory:
                     pause = self._setup.rng.uniform(0, 0.05)
                     await self._setup.clock.sleep(pause)
         raise Conflict(f"the journal of {ref} is changed by others all the time")
+
+    async def in_turn(self, ref: Ref, act: Callable[[], Awaitable[T]]) -> T:
+        """Look, decide and write as `act` does, under the lock; anew when somebody wrote meanwhile.
+
+        Raises `Conflict` when others keep writing, and whatever else `act` does.
+        """
+        for _ in range(TRIES):
+            try:
+                async with self.lock(ref):
+                    return await act()
+            except Conflict:
+                await self._setup.clock.sleep(self._setup.rng.uniform(0, 0.1))
+        raise Conflict(f"{ref} is changed by others all the time")
 
     def lock(self, ref: Ref) -> asyncio.Lock:
         """Return the lock that keeps this process from conflicting with itself."""

@@ -19,12 +19,11 @@ from receiver.controller.routing import Routed, route
 from receiver.controller.setup import OWN, Ref, Setup
 from receiver.controller.work import Work
 from receiver.decisions import Decision
-from receiver.errors import Conflict, Forbidden, ReceiverError, StateUnreadable, TryAgain
+from receiver.errors import Forbidden, ReceiverError, StateUnreadable, TryAgain
 from receiver.journal import Journal, Phase
 from receiver.reasons import Reason
 from receiver.rollout import ENABLED, Rollout
 
-TRIES = 6
 # So many alerts of one payload are looked up at a time; the API server has others to serve.
 LOOKUPS = 32
 
@@ -151,42 +150,35 @@ class Receiving:
             # The targets need not wait for what only a person can mend.
             self._setup.log.warning("end_not_noted", error=str(error)[:200])
 
-    async def _refused(
-        self, ref: Ref, items: Sequence[Routed], reason: Reason, detail: str, *, dry_run: bool
-    ) -> list[Answer]:
-        refused = [replace(item, reason=reason, ref=ref, detail=detail) for item in items]
-        return await self._own(refused, dry_run=dry_run)
-
     # --- alerts of one target
 
     async def _target(self, ref: Ref, items: Sequence[Routed], *, dry_run: bool) -> list[Answer]:
-        for _ in range(TRIES):
-            try:
-                async with self._memory.lock(ref):
-                    began = self._setup.clock.monotonic()
-                    seen = await look(self._setup, self._memory, self._work.guards, ref)
-                    rollout = seen.look.rollout
-                    if rollout is not None and rollout.labels.get(ENABLED) == "true":
-                        if not dry_run:
-                            seen = await self._counted(ref, seen, items)
-                        answers = await self._remember(ref, seen, rollout, items, dry_run=dry_run)
-                        seconds = self._setup.clock.monotonic() - began
-                        steps = self._setup.metrics.rollback_duration_seconds
-                        steps.labels("decide").observe(seconds)
-                        return answers
-                    if not dry_run:
-                        await self._end(ref, seen, items)
-                reason = Reason.TARGET_NOT_FOUND if rollout is None else Reason.NOT_OPTED_IN
-                return await self._refused(ref, items, reason, "", dry_run=dry_run)
-            except Conflict:
-                await self._setup.clock.sleep(self._setup.rng.uniform(0, 0.1))
-            except Forbidden as error:
-                detail = str(error)[:300]
-                return await self._refused(ref, items, Reason.FORBIDDEN, detail, dry_run=dry_run)
-            except StateUnreadable as error:
-                why = Reason.STATE_UNREADABLE
-                return await self._refused(ref, items, why, str(error)[:300], dry_run=dry_run)
-        raise Conflict(f"{ref} is changed by others all the time")
+        async def decide() -> list[Answer] | Reason:
+            began = self._setup.clock.monotonic()
+            seen = await look(self._setup, self._memory, self._work.guards, ref)
+            rollout = seen.look.rollout
+            if rollout is None or rollout.labels.get(ENABLED) != "true":
+                if not dry_run:
+                    await self._end(ref, seen, items)
+                return Reason.TARGET_NOT_FOUND if rollout is None else Reason.NOT_OPTED_IN
+            if not dry_run:
+                seen = await self._counted(ref, seen, items)
+            answers = await self._remember(ref, seen, rollout, items, dry_run=dry_run)
+            seconds = self._setup.clock.monotonic() - began
+            self._setup.metrics.rollback_duration_seconds.labels("decide").observe(seconds)
+            return answers
+
+        detail = ""
+        try:
+            found = await self._memory.in_turn(ref, decide)
+        except Forbidden as error:
+            found, detail = Reason.FORBIDDEN, str(error)[:300]
+        except StateUnreadable as error:
+            found, detail = Reason.STATE_UNREADABLE, str(error)[:300]
+        if isinstance(found, list):
+            return found
+        refused = [replace(item, reason=found, ref=ref, detail=detail) for item in items]
+        return await self._own(refused, dry_run=dry_run)
 
     async def _end(self, ref: Ref, seen: Seen, items: Sequence[Routed]) -> None:
         """Note which alerts resolved of a Deployment that is gone, or is no longer opted in.

@@ -21,12 +21,11 @@ from receiver.controller.memory import Memory
 from receiver.controller.setup import Ref, Setup
 from receiver.controller.work import Work
 from receiver.decisions import Decision
-from receiver.errors import Conflict, Rejected
+from receiver.errors import Rejected
 from receiver.journal import Journal, Plan, Release, Step, subject_of
 from receiver.reasons import Reason, sentence
 from receiver.rollout import CANARY_SUFFIX, Rollout
 
-TRIES = 6
 _FORBIDDEN = frozenset({Reason.NOT_AN_APPROVER, Reason.ANOTHER_PERSON, Reason.NOT_OPTED_IN})
 _NOT_FOUND = frozenset({Reason.NO_RELEASE, Reason.NO_PLAN, Reason.NO_SUCH_CHECK})
 
@@ -45,13 +44,7 @@ class Releases:
         if plan is None:
             return _refused(Decision(reason=Reason.NO_PLAN, detail=wish.plan))
         ref = self._allowed(namespace, name)
-        for _ in range(TRIES):
-            try:
-                async with self._memory.lock(ref):
-                    return await self._begin(ref, plan, wish, person)
-            except Conflict:
-                await self._setup.clock.sleep(self._setup.rng.uniform(0, 0.1))
-        raise Conflict(f"{ref} is changed by others all the time")
+        return await self._memory.in_turn(ref, lambda: self._begin(ref, plan, wish, person))
 
     def _plan(self, name: str) -> Plan | None:
         plans = self._setup.plans
