@@ -260,6 +260,32 @@ async def test_an_api_that_is_gone_for_minutes_loses_no_alert(tmp_path: Path) ->
         await _ends_well(on, replica, began)
 
 
+@pytest.mark.parametrize("by_hand", [False, True], ids=["alert", "by hand"])
+@virtual
+async def test_while_others_keep_changing_the_journal_it_is_503_and_nothing_is_done(
+    tmp_path: Path, *, by_hand: bool
+) -> None:
+    async with stage(tmp_path) as on, on.replica() as replica:
+        await on.release("v1", "v2", "v3", wait=5)
+        taken = Fault(match=CALLS["make journal"], kind="status", status=409, times=None)
+        on.sandbox.faults.append(taken)
+        asked = len(on.sandbox.requests)
+        began = on.clock.now()
+        if by_hand:
+            status, answer = await on.rollback(replica)
+        else:
+            status, answer = await on.post(replica, webhook(firing(began)))
+        assert (status, answer["error"]["reason"]) == (503, "try_again")
+        tried = [r for r in on.sandbox.requests[asked:] if r.method == "POST"]
+        assert 2 <= len(tried) <= 20
+        await asyncio.sleep(30)
+        assert (on.image, on.template_writes()) == ("v3", [])
+        on.sandbox.faults.clear()
+        assert await _delivered(on, replica, firing(began)) == "rolled_back"
+        await asyncio.sleep(30)
+        await _ends_well(on, replica, began)
+
+
 @virtual
 async def test_a_right_that_is_missing_in_one_namespace_stops_no_other(tmp_path: Path) -> None:
     other = "warehouse"
