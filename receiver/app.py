@@ -28,7 +28,7 @@ from receiver.controller.service import Controller
 from receiver.controller.setup import Setup, Timing
 from receiver.decisions import Policy
 from receiver.errors import Rejected
-from receiver.journal import OPEN, Phase
+from receiver.journal import OPEN, UNDER_WAY, Phase
 from receiver.kube import CALLS, KubernetesCluster, connect
 from receiver.ledger import Breaker, Budgets
 from receiver.messages import Contact, Site
@@ -116,6 +116,7 @@ def _metrics(settings: Settings, registry: CollectorRegistry) -> tm.Metrics:
         version=__version__,
         reasons=list(Reason),
         phases=[phase.value for phase in Phase if phase not in OPEN],
+        steps=[step.value for step in UNDER_WAY],
         sinks=list(settings.notify.sinks),
         deliveries=list(Delivery),
         failures=list(Failure),

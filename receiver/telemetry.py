@@ -45,6 +45,24 @@ METRICS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("patch_to_recovery_seconds", "histogram", (), "From that patch to the end as recovered"),
     ("targets_in_work", "gauge", (), "Targets that this replica works on"),
     ("incidents_open", "gauge", (), "Incidents not yet ended; NaN while nobody has counted"),
+    (
+        "releases_open",
+        "gauge",
+        ("step",),
+        "Staged releases not yet ended, by where they are; NaN like the above",
+    ),
+    (
+        "releases_held",
+        "gauge",
+        (),
+        "Those of them that stand still until a person lets them go on; NaN like the above",
+    ),
+    (
+        "oldest_release_step_seconds",
+        "gauge",
+        ("step",),
+        "For how long one of them has been there, at most; NaN like the above",
+    ),
     ("deliveries_total", "counter", ("sink", "delivery"), "Notices sent, by what came of it"),
     (
         "delivery_failures_total",
@@ -119,6 +137,9 @@ class Metrics:
     patch_to_recovery_seconds: Histogram
     targets_in_work: Gauge
     incidents_open: Gauge
+    releases_open: Gauge
+    releases_held: Gauge
+    oldest_release_step_seconds: Gauge
     deliveries_total: Counter
     delivery_failures_total: Counter
     delivery_seconds: Histogram
@@ -146,6 +167,7 @@ class Metrics:
         version: str,
         reasons: Iterable[str],
         phases: Iterable[str],
+        steps: Iterable[str] = (),
         sinks: Iterable[str] = (),
         deliveries: Iterable[str] = (),
         failures: Iterable[str] = (),
@@ -153,8 +175,9 @@ class Metrics:
     ) -> None:
         """Register everything, and make every series there will be.
 
-        `reasons`: each Reason. `phases`: the final ones. `calls`: (verb, resource) asked of the
-        Kubernetes API. What can be asked over HTTP is for `foresee`.
+        `reasons`: each Reason. `phases`: the final ones. `steps`: those of a release in progress.
+        `calls`: (verb, resource) asked of the Kubernetes API. What can be asked over HTTP is for
+        `foresee`.
         """
         for name, kind, labels, meaning in METRICS:
             setattr(self, name, _make(registry, name, kind, labels, meaning))
@@ -184,6 +207,10 @@ class Metrics:
         self.build_info.labels(version).set(1)
         # 0 would say that all is well before anybody has looked.
         self.incidents_open.set(math.nan)
+        self.releases_held.set(math.nan)
+        for step in steps:
+            self.releases_open.labels(step).set(math.nan)
+            self.oldest_release_step_seconds.labels(step).set(math.nan)
         for sink in sinks:
             self.notices_owed.labels(sink).set(math.nan)
             self.oldest_notice_seconds.labels(sink).set(math.nan)

@@ -295,6 +295,55 @@ def _undone() -> list[Panel]:
     ]
 
 
+def _released() -> list[Panel]:
+    # Each replica counts for all of them.
+    there = f"max by (step) ({own.one('releases_open')})"
+    longest = f"max by (step) ({own.one('oldest_release_step_seconds')})"
+    ended = f"sum by (outcome) (increase({own.one('releases_total')}[$__range]))"
+    return [
+        lines(
+            "Staged releases, by step",
+            "Those in progress: which wait for a person (`preparing` for the checklist, `waiting` "
+            "for an approval), and which for time or for Kubernetes.",
+            [(there, "{{step}}")],
+            unit="short",
+            stacked=True,
+            none="nobody has counted",
+            width=6,
+        ),
+        bars(
+            "Longest in its step",
+            "For how long the one that got there first is there. A soak only counts healthy time, "
+            "so it may be longer than the plan says.",
+            [(f"sort_desc({longest})", "{{step}}")],
+            unit="s",
+            none="nobody has counted",
+            width=6,
+        ),
+        number(
+            "Held",
+            "Releases that stand still until a person lets them go on: paused, or something was "
+            "changed that is not theirs to change.",
+            f"max({own.one('releases_held')})",
+            unit="short",
+            limits=[(1, YELLOW)],
+            none="nobody has counted",
+            width=6,
+            height=HIGH,
+            runbook="ReleaseHeld",
+        ),
+        bars(
+            "Ended in this range",
+            "By how: `completed` is on all pods and was watched, `aborted` has been taken back.",
+            [(ended, "{{outcome}}")],
+            unit="short",
+            decimals=0,
+            none="none in this range",
+            width=6,
+        ),
+    ]
+
+
 def dashboard() -> str:
     """Return the dashboard as JSON text."""
     rows = {
@@ -302,6 +351,7 @@ def dashboard() -> str:
         "What fired": _fired(),
         "What was decided, and why": _decided(),
         "Rollbacks": _undone(),
+        "Staged releases": _released(),
         "Who was told": service.told(),
         "Kubernetes": service.kubernetes(),
         "The service": service.replicas(),

@@ -17,7 +17,7 @@ from receiver.controller.heartbeats import PREFIX, Heartbeats
 from receiver.controller.memory import Memory, ref_of
 from receiver.controller.setup import BEATS, OPEN_JOURNALS, Ref, Setup
 from receiver.errors import Broken, StateUnreadable, TryAgain
-from receiver.journal import Journal
+from receiver.journal import UNDER_WAY, Journal
 
 TAKEN_AT_ONCE = 16
 # Words of a beat: something is stuck there, and people were called; what was claimed is given up.
@@ -201,6 +201,12 @@ class Claims:
         """Show what is open in the whole cluster, whoever works on it."""
         metrics, now = self._setup.metrics, self._setup.clock.now()
         metrics.incidents_open.set(sum(j.in_flight is not None for j in journals))
+        releases = [j.released for j in journals if j.released is not None]
+        metrics.releases_held.set(sum(r.held is not None for r in releases))
+        for step in UNDER_WAY:
+            since = [(now - r.step_at).total_seconds() for r in releases if r.step is step]
+            metrics.releases_open.labels(step.value).set(len(since))
+            metrics.oldest_release_step_seconds.labels(step.value).set(max(since, default=0))
         ages: dict[str, list[float]] = {sink: [] for sink in self._setup.outbox.names()}
         for owed in (owed for journal in journals for owed in journal.owed):
             if owed.sink in ages:

@@ -40,6 +40,7 @@ from receiver.journal.facts import (
 )
 from receiver.journal.releases import (
     SAID,
+    UNDER_WAY,
     Approval,
     Happened,
     HealthCheck,
@@ -71,6 +72,7 @@ __all__ = [
     "SUSPECT_FOR",
     "TOLD_KEPT",
     "TROUBLED_KEPT",
+    "UNDER_WAY",
     "VERIFIED_KEPT",
     "VERSION",
     "Applied",

@@ -31,6 +31,7 @@ class Step(StrEnum):
 
 
 ENDED = frozenset({Step.COMPLETED, Step.ABORTED})
+UNDER_WAY = tuple(step for step in Step if step not in ENDED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

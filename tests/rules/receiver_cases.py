@@ -301,6 +301,23 @@ def _gauges() -> Iterator[Case]:
         Moment("65m", "0.5"),
     )
 
+    held: Parts = ((float("nan"), 10), (2, 260), (0, 40))
+    yield _case(
+        "ReleaseHeld",
+        "two are held for longer than four hours",
+        series("releases_held", gauge(*held)) | series("releases_held", gauge((0, 310)), "b"),
+        Moment("249m30s"),
+        Moment("250m", "2"),
+        Moment("274m30s", "2"),
+        Moment("275m"),
+    )
+    yield _case(
+        "ReleaseHeld",
+        "one of them at least",
+        series("releases_held", gauge((0.5, 260))),
+        Moment("250m", "0.5"),
+    )
+
     def owed(*parts: tuple[float | None, float], sink: str = "pagerduty") -> Series:
         return series("oldest_notice_seconds", gauge(*parts), sink=sink)
 

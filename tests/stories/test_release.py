@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import math
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from receiver import app
 from receiver.controller.setup import Timing
@@ -454,3 +458,43 @@ async def test_an_answer_that_was_lost_is_no_drift(tmp_path: Path) -> None:
         await play.begin(replica)
         await play.until(replica, "soaking")
         assert play.scaled() == [1]
+
+
+# --- what metrics say of it
+
+
+async def _measured(play: Play, replica: app.Replica) -> dict[str, float]:
+    """Return what is told of releases in progress: a step that nobody is in is left out."""
+    async with play.on.session.get(f"{replica.url}/metrics") as answer:
+        families = text_string_to_metric_families(await answer.text())
+    return {
+        "_".join((s.name.removeprefix("rollback_receiver_"), *s.labels.values())): s.value
+        for family in families
+        for s in family.samples
+        if re.search("releases_(open|held)|release_step", s.name) and s.value
+    }
+
+
+@virtual
+async def test_metrics_say_where_it_is_for_how_long_and_whether_it_is_held(tmp_path: Path) -> None:
+    stages = [PLAN["stages"][0] | {"soak": "1h"}, PLAN["stages"][2]]
+    async with playing(tmp_path, stages=stages) as play, play.on.replica() as replica:
+        assert math.isnan((await _measured(play, replica))["releases_held"])
+        await asyncio.sleep(60)
+        assert await _measured(play, replica) == {}
+        await play.begin(replica)
+        since = datetime.fromisoformat((await play.until(replica, "soaking"))["step_at"])
+        await asyncio.sleep(120)
+        found = await _measured(play, replica)
+        long = (play.on.clock.now() - since).total_seconds()
+        # The last look at all journals is not long ago.
+        assert found.pop("oldest_release_step_seconds_soaking") == pytest.approx(long, abs=30)
+        assert found == {"releases_open_soaking": 1}
+        assert (await play.steer(replica, "pause"))[0] == 200
+        await asyncio.sleep(60)
+        found = await _measured(play, replica)
+        assert (found["releases_open_soaking"], found["releases_held"]) == (1, 1)
+        assert (await play.steer(replica, "abort"))[0] == 200
+        await play.until(replica, "aborted")
+        await asyncio.sleep(90)
+        assert await _measured(play, replica) == {}

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from receiver import telemetry
-from receiver.journal import OPEN, Phase
+from receiver.journal import OPEN, UNDER_WAY, Phase
 from receiver.reasons import Reason
 from receiver.telemetry import METRICS, PREFIX, Metrics
 
@@ -24,6 +24,7 @@ def fresh(registry: CollectorRegistry | None = None) -> Metrics:
         version="1.2.3",
         reasons=Reason,
         phases=FINAL,
+        steps=UNDER_WAY,
         sinks=("prod-alerts", "pagerduty"),
         deliveries=("delivered", "not_sent"),
         calls=CALLS,
@@ -52,6 +53,8 @@ def values(registry: CollectorRegistry, name: str, label: str) -> set[str]:
 PRE_CREATED = [
     ("decisions_total", "reason", {each.value for each in Reason}),
     ("rollbacks_total", "outcome", {each.value for each in FINAL}),
+    ("releases_open", "step", {each.value for each in UNDER_WAY}),
+    ("oldest_release_step_seconds", "step", {each.value for each in UNDER_WAY}),
     ("deliveries_total", "sink", {"prod-alerts", "pagerduty"}),
     ("deliveries_total", "delivery", {"delivered", "not_sent"}),
     ("http_requests_total", "route", {"/health", "/api/v1/alerts"}),
@@ -141,7 +144,17 @@ def test_a_call_of_the_kubernetes_api_is_counted_by_class(
     assert samples(registry)[seconds] == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("name", ["incidents_open", "notices_owed", "oldest_notice_seconds"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "incidents_open",
+        "releases_open",
+        "releases_held",
+        "oldest_release_step_seconds",
+        "notices_owed",
+        "oldest_notice_seconds",
+    ],
+)
 def test_a_gauge_that_nobody_has_set_yet_does_not_say_zero(name: str) -> None:
     registry = CollectorRegistry()
     fresh(registry)
