@@ -26,9 +26,9 @@ NOT_GOOD = "this token is not good for that"
 # Why a request was answered with an error: for the counter, not for the caller.
 REASON: web.ResponseKey[str] = web.ResponseKey("reason", str)
 
-_HASH = re.compile(r"[a-z0-9]{1,63}")
-_INCIDENT = re.compile(r"[a-zA-Z0-9-]{1,100}")
-_CHECK = re.compile(r"[a-z0-9-]{1,40}")
+HASH = re.compile(r"[a-z0-9]{1,63}")
+INCIDENT = re.compile(r"[a-zA-Z0-9-]{1,100}")
+CHECK = re.compile(r"[a-z0-9-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class Answers:
     async def incident(self, request: web.Request, person: Person) -> web.Response:
         """Show one incident; one that this person may not see is as if it were not there."""
         id_ = request.match_info["id"]
-        found = await self._service.incident(id_) if _INCIDENT.fullmatch(id_) else None
+        found = await self._service.incident(id_) if INCIDENT.fullmatch(id_) else None
         if found is None or not await self._may_see(person, found):
             raise Rejected("there is no such incident", status=404, reason="not_found")
         return web.json_response(found)
@@ -152,7 +152,7 @@ class Answers:
         """Take a revision out of quarantine."""
         namespace, name = target(request)
         hash_ = request.match_info["hash"]
-        if not _HASH.fullmatch(hash_):
+        if not HASH.fullmatch(hash_):
             raise Rejected("the path holds no pod-template-hash", reason="invalid_target")
         return web.json_response(await self._service.clear(namespace, name, hash_, person))
 
@@ -209,7 +209,7 @@ class Answers:
         """Tick a line of its checklists."""
         namespace, name = target(request)
         item = request.match_info["id"]
-        if not _CHECK.fullmatch(item):
+        if not CHECK.fullmatch(item):
             raise Rejected("the path holds no id of a check", reason="invalid_target")
         ticked = tick(await self._small(request))
         outcome = await self._service.tick_check(

@@ -10,7 +10,8 @@ from receiver.errors import Broken, Rejected, TryAgain, Unavailable
 from receiver.reasons import Reason
 from receiver.web.answers import NOT_GOOD, REASON, Answers, Web, target
 from receiver.web.identities import UNAVAILABLE
-from receiver.web.routes import PUBLIC, ROUTES, ForPerson, ForSender, Open, Route
+from receiver.web.route import ForPerson, ForSender, Open, Route
+from receiver.web.routes import PUBLIC, ROUTES
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

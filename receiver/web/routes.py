@@ -1,59 +1,31 @@
 """The table of routes: who may use each, and what it can answer."""
 
+import functools
+import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TypeAlias
 
 from aiohttp import web
 
-from receiver.controller.answers import Person, Sender, Steering
+from receiver import __version__
+from receiver.controller.answers import Person, Steering
+from receiver.web import shapes
 from receiver.web.answers import Answers
-from receiver.web.auth import Verb
-
-
-@dataclass(frozen=True, slots=True)
-class Open:
-    """A route for everybody."""
-
-    method: str
-    path: str
-    meaning: str
-    answer: Callable[[Answers, web.Request], Awaitable[web.Response]]
-    codes: tuple[int, ...] = (200,)
-
-
-@dataclass(frozen=True, slots=True)
-class ForSender:
-    """A route for whoever may post alerts."""
-
-    method: str
-    path: str
-    meaning: str
-    answer: Callable[[Answers, web.Request, Sender], Awaitable[web.Response]]
-    codes: tuple[int, ...] = (200, 400, 401, 403, 408, 413, 415, 503)
-
-
-_ASKED = (200, 400, 401, 403, 404, 500, 503)
-_TOLD = (200, 400, 401, 403, 404, 408, 409, 413, 415, 500, 503)
-
-
-@dataclass(frozen=True, slots=True)
-class ForPerson:
-    """A route for people who may `verb`."""
-
-    method: str
-    path: str
-    meaning: str
-    answer: Callable[[Answers, web.Request, Person], Awaitable[web.Response]]
-    verb: Verb
-    codes: tuple[int, ...] = _ASKED
-
-
-Route: TypeAlias = Open | ForSender | ForPerson
+from receiver.web.openapi import document
+from receiver.web.route import TOLD, ForPerson, ForSender, Open, Route
+from receiver.web.wish import NewRelease, Rollback, Tick, Why
 
 
 async def _index(answers: Answers, _: web.Request) -> web.Response:
     return answers.page([(f"{route.method} {route.path}", route.meaning) for route in ROUTES])
+
+
+@functools.cache
+def _document() -> str:
+    return json.dumps(document(ROUTES, __version__))
+
+
+async def _openapi(_: Answers, __: web.Request) -> web.Response:
+    return web.json_response(text=_document())
 
 
 def _steering(
@@ -80,28 +52,69 @@ _RELEASE = f"{_ONE}/release"
 _STOP, _BREAKER = "/api/v1/stop", "/api/v1/breaker"
 
 ROUTES: tuple[Route, ...] = (
-    ForSender("POST", "/api/v1/alerts", "Alertmanager's webhook", Answers.alerts),
+    ForSender(
+        "POST",
+        "/api/v1/alerts",
+        "Alertmanager's webhook",
+        Answers.alerts,
+        body=shapes.Webhook,
+        dry_run=True,
+        gives=shapes.Decided,
+    ),
     ForPerson(
         "POST",
         f"{_ONE}/rollback",
         "roll back by hand",
         Answers.rollback,
         "patch",
-        (*_TOLD, 202, 422),
+        (*TOLD, 202, 422),
+        body=Rollback,
+        key=True,
+        gives=shapes.RolledBack,
     ),
     ForPerson(
-        "GET", "/api/v1/deployments", "the opted-in Deployments", Answers.deployments, "list"
+        "GET",
+        "/api/v1/deployments",
+        "the opted-in Deployments",
+        Answers.deployments,
+        "list",
+        gives=shapes.Deployments,
     ),
-    ForPerson("GET", _ONE, "one Deployment with its history", Answers.deployment, "get"),
-    ForPerson("POST", f"{_ONE}/pause", "pause its automation", Answers.pause, "patch", _TOLD),
-    ForPerson("POST", f"{_ONE}/resume", "resume its automation", Answers.resume, "patch", _TOLD),
+    ForPerson(
+        "GET",
+        _ONE,
+        "one Deployment with its history",
+        Answers.deployment,
+        "get",
+        gives=shapes.Deployment,
+    ),
+    ForPerson(
+        "POST",
+        f"{_ONE}/pause",
+        "pause its automation",
+        Answers.pause,
+        "patch",
+        TOLD,
+        body=Why,
+        gives=shapes.Deployment,
+    ),
+    ForPerson(
+        "POST",
+        f"{_ONE}/resume",
+        "resume its automation",
+        Answers.resume,
+        "patch",
+        TOLD,
+        gives=shapes.Deployment,
+    ),
     ForPerson(
         "POST",
         f"{_ONE}/revisions/{{hash}}/clear",
         "take a revision out of quarantine",
         Answers.clear,
         "patch",
-        _TOLD,
+        TOLD,
+        gives=shapes.Deployment,
     ),
     ForPerson(
         "POST",
@@ -109,12 +122,37 @@ ROUTES: tuple[Route, ...] = (
         "begin a staged release",
         Answers.begin_release,
         "deploy",
-        (*_TOLD, 202),
+        (*TOLD, 202),
+        body=NewRelease,
+        gives=shapes.BegunRelease,
     ),
-    ForPerson("GET", _RELEASE, "the staged release, or the last one", Answers.release, "get"),
-    ForPerson("GET", f"{_RELEASE}/log.md", "its deployment log", Answers.release_log, "get"),
+    ForPerson(
+        "GET",
+        _RELEASE,
+        "the staged release, or the last one",
+        Answers.release,
+        "get",
+        gives=shapes.Release,
+    ),
+    ForPerson(
+        "GET",
+        f"{_RELEASE}/log.md",
+        "its deployment log",
+        Answers.release_log,
+        "get",
+        gives="text/markdown",
+    ),
     *(
-        ForPerson("POST", f"{_RELEASE}/{what}", meaning, _steering(what), "patch", _TOLD)
+        ForPerson(
+            "POST",
+            f"{_RELEASE}/{what}",
+            meaning,
+            _steering(what),
+            "patch",
+            TOLD,
+            body=Why,
+            gives=shapes.Release,
+        )
         for what, meaning in _STEERINGS
     ),
     ForPerson(
@@ -123,22 +161,62 @@ ROUTES: tuple[Route, ...] = (
         "tick a line of its checklists",
         Answers.tick,
         "patch",
-        _TOLD,
+        TOLD,
+        body=Tick,
+        gives=shapes.Release,
     ),
-    ForPerson("GET", "/api/v1/incidents", "what happened", Answers.incidents, "list"),
-    ForPerson("GET", "/api/v1/incidents/{id}", "one incident", Answers.incident, "see"),
     ForPerson(
-        "GET", "/api/v1/scorecard", "what shadow mode would have done", Answers.scorecard, "list"
+        "GET",
+        "/api/v1/incidents",
+        "what happened",
+        Answers.incidents,
+        "list",
+        gives=shapes.Incidents,
     ),
-    ForPerson("GET", _STOP, "the kill switch", Answers.stopped, "stop"),
-    ForPerson("PUT", _STOP, "stop the automation of all", Answers.stop, "stop", _TOLD),
-    ForPerson("DELETE", _STOP, "let it go on", Answers.start, "start"),
-    ForPerson("GET", _BREAKER, "the mass-alert breaker", Answers.breaker, "stop"),
-    ForPerson("DELETE", _BREAKER, "close it", Answers.close_breaker, "start"),
-    Open("GET", "/health", "how we are", Answers.health),
-    Open("GET", "/ready", "whether to send us work", Answers.ready, (200, 503)),
-    Open("GET", "/metrics", "for Prometheus", Answers.metrics),
-    Open("GET", "/", "this page", _index),
+    ForPerson(
+        "GET",
+        "/api/v1/incidents/{id}",
+        "one incident",
+        Answers.incident,
+        "see",
+        gives=shapes.Incident,
+    ),
+    ForPerson(
+        "GET",
+        "/api/v1/scorecard",
+        "what shadow mode would have done",
+        Answers.scorecard,
+        "list",
+        gives=shapes.Scorecard,
+    ),
+    ForPerson("GET", _STOP, "the kill switch", Answers.stopped, "stop", gives=shapes.Switch),
+    ForPerson(
+        "PUT",
+        _STOP,
+        "stop the automation of all",
+        Answers.stop,
+        "stop",
+        TOLD,
+        body=Why,
+        gives=shapes.Switch,
+    ),
+    ForPerson("DELETE", _STOP, "let it go on", Answers.start, "start", gives=shapes.Switch),
+    ForPerson(
+        "GET", _BREAKER, "the mass-alert breaker", Answers.breaker, "stop", gives=shapes.Breaker
+    ),
+    ForPerson("DELETE", _BREAKER, "close it", Answers.close_breaker, "start", gives=shapes.Breaker),
+    Open("GET", "/health", "how we are", Answers.health, gives=shapes.Health),
+    Open(
+        "GET",
+        "/ready",
+        "whether to send us work",
+        Answers.ready,
+        (200, 503),
+        gives=shapes.Readiness,
+    ),
+    Open("GET", "/metrics", "for Prometheus", Answers.metrics, gives="text/plain"),
+    Open("GET", "/openapi.json", "this API, as OpenAPI 3.1", _openapi, gives=shapes.Document),
+    Open("GET", "/", "this page", _index, gives="text/html"),
 )
 
 PUBLIC = frozenset(route.path for route in ROUTES if isinstance(route, Open))

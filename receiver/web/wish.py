@@ -13,6 +13,9 @@ from receiver.errors import Rejected
 from receiver.journal import SAID
 
 KEY_LENGTH = 200
+# A label of RFC 1123, as `alerts.is_namespace` judges it: a namespace, or a container.
+LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_IMAGE = "[!-~]{1,500}"
 
 
 def _printable(text: str) -> str:
@@ -29,41 +32,78 @@ def _container(name: str) -> str:
 
 def _image(image: str) -> str:
     # What is no image at all; the rest is for the API server to judge.
-    if not re.fullmatch(r"[!-~]{1,500}", image):
+    if not re.fullmatch(_IMAGE, image):
         raise ValueError("an image is one word, such as registry.example/shop:1.4.2")
     return image
 
 
-_Line = Annotated[str, Field(strict=True, max_length=500), AfterValidator(_printable)]
+# For the document of the API, what `_printable` says, but for code points without a meaning: no
+# controls, no other spaces, nothing that turns the text around, and not spaces alone.
+_UNPRINTABLE = (
+    r"\u0000-\u001f\u007f-\u00a0\u00ad\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000"
+    r"\ue000-\uf8ff\ufeff"
+)
+_LINE = rf"^ *[^ {_UNPRINTABLE}][^{_UNPRINTABLE}]*$"
+
+_Line = Annotated[
+    str,
+    Field(strict=True, max_length=500, json_schema_extra={"pattern": _LINE}),
+    AfterValidator(_printable),
+]
+_Image = Annotated[str, Field(json_schema_extra={"pattern": f"^{_IMAGE}$"}), AfterValidator(_image)]
 _Images = Annotated[
-    dict[Annotated[str, AfterValidator(_container)], Annotated[str, AfterValidator(_image)]],
-    Field(max_length=50),
+    dict[Annotated[str, AfterValidator(_container)], _Image],
+    Field(max_length=50, json_schema_extra={"propertyNames": {"pattern": f"^{LABEL}$"}}),
 ]
 # A revision. Beyond 2**53 a JSON number is not the same everywhere.
 _Number = Annotated[int, Field(ge=1, lt=2**53)]
 
 
-class _Rollback(BaseModel):
+class Rollback(BaseModel):
+    """A rollback by hand."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    reason: _Line
-    to_revision: _Number | None = None
-    expect_current: _Line | _Number | None = None
-    dry_run: bool = False
-    force: bool = False
-    quarantine: bool = True
-    wait: bool = False
+    reason: _Line = Field(description="why, for the record: one line of text")
+    to_revision: _Number | None = Field(
+        default=None, description="the revision to go to; without it the last good one"
+    )
+    expect_current: _Line | _Number | None = Field(
+        default=None,
+        description="revision number or pod-template-hash that must be current, else 409",
+    )
+    dry_run: bool = Field(
+        default=False, description="let the API server judge the patch and write nothing"
+    )
+    force: bool = Field(default=False, description="get past what only needs force")
+    quarantine: bool = Field(
+        default=True, description="false: the revision that is left may be rolled back to later"
+    )
+    wait: bool = Field(
+        default=False,
+        description="answer when all is over, instead of when the patch is applied",
+    )
 
 
-class _Release(BaseModel):
+class NewRelease(BaseModel):
+    """A staged release that is to begin."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    reason: _Line
-    images: _Images | None = None
-    plan: _Line | None = None
-    version: Annotated[_Line, Field(max_length=SAID)] | None = None
-    force: bool = False
-    dry_run: bool = False
+    reason: _Line = Field(description="why, for the record: one line of text")
+    images: _Images | None = Field(
+        default=None,
+        description="the image that each of these containers of the canary is to get;"
+        " without any, what it has is released",
+    )
+    plan: _Line | None = Field(
+        default=None, description="the plan; without it the first of the configuration"
+    )
+    version: Annotated[_Line, Field(max_length=SAID)] | None = Field(
+        default=None, description="what people call it; without it the new images"
+    )
+    force: bool = Field(default=False, description="get past what only needs force")
+    dry_run: bool = Field(default=False, description="say what would be, and write nothing")
 
 
 class Tick(BaseModel):
@@ -71,14 +111,18 @@ class Tick(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    done: bool = True
-    note: Annotated[_Line, Field(max_length=SAID)] | None = None
+    done: bool = Field(default=True, description="false takes the tick away")
+    note: Annotated[_Line, Field(max_length=SAID)] | None = Field(
+        default=None, description="one line of text beside the tick"
+    )
 
 
-class _Why(BaseModel):
+class Why(BaseModel):
+    """The reason for what a person does."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    reason: _Line
+    reason: _Line = Field(description="why, for the record: one line of text")
 
 
 def wish(body: bytes, key: str | None) -> Wish:
@@ -86,9 +130,9 @@ def wish(body: bytes, key: str | None) -> Wish:
     if key is not None and not (0 < len(key) <= KEY_LENGTH and key.isprintable()):
         raise Rejected(f"Idempotency-Key: 1 to {KEY_LENGTH} printable characters")
     try:
-        read = _Rollback.model_validate_json(body or b"{}")
+        read = Rollback.model_validate_json(body or b"{}")
     except ValidationError as error:
-        raise _rejected(error, _Rollback) from None
+        raise _rejected(error, Rollback) from None
     expected = read.expect_current
     return Wish(
         reason=read.reason,
@@ -106,9 +150,9 @@ def wish(body: bytes, key: str | None) -> Wish:
 def release_wish(body: bytes) -> ReleaseWish:
     """Read which release a person wants; raises `Rejected` (400) with the field that is wrong."""
     try:
-        read = _Release.model_validate_json(body or b"{}")
+        read = NewRelease.model_validate_json(body or b"{}")
     except ValidationError as error:
-        raise _rejected(error, _Release) from None
+        raise _rejected(error, NewRelease) from None
     return ReleaseWish(
         reason=read.reason,
         images=tuple((read.images or {}).items()),
@@ -130,9 +174,9 @@ def tick(body: bytes) -> Tick:
 def why(body: bytes) -> str:
     """Read the reason for what a person does; raises `Rejected` (400)."""
     try:
-        return _Why.model_validate_json(body or b"{}").reason
+        return Why.model_validate_json(body or b"{}").reason
     except ValidationError as error:
-        raise _rejected(error, _Why) from None
+        raise _rejected(error, Why) from None
 
 
 def _rejected(error: ValidationError, model: type[BaseModel]) -> Rejected:

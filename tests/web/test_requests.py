@@ -274,7 +274,7 @@ async def test_beyond_so_many_requests_at_a_time_the_answer_is_503(tmp_path: Pat
         "/api/v1/../v1/alerts/..",
         "/API/v1/alerts",
         "/health/",
-        "/openapi.json",
+        "/openapi.yaml",
         "/api/v1/deployments/shop/",
         "/api/v1/deployments/shop/checkout/rollback/",
         "/" + "x" * 5000,
