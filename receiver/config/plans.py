@@ -11,7 +11,8 @@ from receiver.document import Document, Path, Problem
 
 LEAST_STAGES, MOST_STAGES = 2, 10
 # Of a whole plan: health checks are asked again and again, and all of it is copied into a journal.
-MOST_HEALTH_CHECKS, MOST_LINES = 20, 50
+# Who approved decides, so a journal never drops it, however full it is: 50 are up to 50 kB there.
+MOST_HEALTH_CHECKS, MOST_LINES, MOST_APPROVALS = 20, 50, 50
 EVERYBODY = 100
 
 _PLANS: Path = ("release", "plans")
@@ -48,6 +49,10 @@ def _few_enough(
     if lines > MOST_LINES:
         text = f"its checklists have {lines} lines together: at most {MOST_LINES}"
         yield document.problem(path, text)
+    approvals = sum(len(_list(stage.get("approvals"))) for _, stage in stages)
+    if approvals > MOST_APPROVALS:
+        text = f"its stages ask for {approvals} approvals together: at most {MOST_APPROVALS}"
+        yield document.problem((*path, "stages"), text)
 
 
 # --- stages

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from receiver.journal.facts import ENDED, Episode, Incident, Notice, Phase
 from receiver.journal.stored import dump
-from receiver.journal.target import SUSPECT_FOR, Journal
+from receiver.journal.target import REHEARSALS_KEPT, SUSPECT_FOR, Journal
+from receiver.journal.texts import SHORTER
 
 # A ConfigMap holds 1 MiB.
 BYTES_KEPT = 800_000
@@ -22,10 +23,34 @@ MEMBERS_KEPT, ENDED_KEPT = 12_000, 2_000
 STANDING, STANDS = frozenset({"silent", "mass_alert"}), timedelta(days=8)
 # What the end of an alert ends.
 _OPEN = frozenset({"firing", "refused"})
+# Once all texts are gone, one fact of so many is kept, and one notice of so many: somebody may be
+# owed a notice, so these go last.
+_FEWER = ((2, 1), (2, 2), (4, 4))
 
 
 def bounded(journal: Journal, now: datetime) -> Journal:
     """Return a journal within its size: what is old goes, what is open or owed stays.
+
+    Texts go before facts. What decides anything of a release that is in progress never goes.
+    """
+    journal = _newer(journal, now)
+    for shorter in (*SHORTER, _without_members):
+        if _fits(journal):
+            return journal
+        journal = shorter(journal)
+    for fewer, fewer_notices in _FEWER:
+        if _fits(journal):
+            return journal
+        journal = _newer(journal, now, fewer, fewer_notices)
+    return journal
+
+
+def _fits(journal: Journal) -> bool:
+    return len(dump(journal).encode("utf-8", "replace")) <= BYTES_KEPT
+
+
+def _newer(journal: Journal, now: datetime, fewer: int = 1, fewer_notices: int = 1) -> Journal:
+    """Return it with as many facts of each kind as are kept, or only one of `fewer` of them.
 
     A dropped incident leaves its code behind as handled. A refused one is dropped only after
     its episodes resolved: a refusal is for the whole episode. Closed episodes are kept for
@@ -33,7 +58,9 @@ def bounded(journal: Journal, now: datetime) -> Journal:
     """
     alone = {f for n in journal.notices if n.state in _OPEN and not n.bundle for f in n.episodes}
     episodes = _bounded(
-        [e for e in journal.episodes if e.ends_at is None or now - e.ends_at < SUSPECT_FOR], alone
+        [e for e in journal.episodes if e.ends_at is None or now - e.ends_at < SUSPECT_FOR],
+        alone,
+        EPISODES_KEPT // fewer,
     )
     owed = {o.subject for o in journal.owed}
     firing = {(e.uid, e.code) for e in episodes if e.firing}
@@ -44,7 +71,7 @@ def bounded(journal: Journal, now: datetime) -> Journal:
         and i.id not in owed
         and not (i.phase is Phase.REFUSED and (i.uid, i.bad.code) in firing)
     ]
-    dropped = droppable[: max(0, len(journal.incidents) - INCIDENTS_KEPT)]
+    dropped = droppable[: max(0, len(journal.incidents) - INCIDENTS_KEPT // fewer)]
     handled = (*journal.handled, *((i.uid, i.bad.code) for i in dropped if i.left))
     live = owed | {f"{e.fingerprint}" for e in episodes if e.firing}
 
@@ -60,11 +87,11 @@ def bounded(journal: Journal, now: datetime) -> Journal:
         return notice.subject in owed or bool(set(notice.episodes) & live)
 
     young = [n for n in journal.notices if matters(n) or now - n.at < SUSPECT_FOR]
-    notices = _newest(young, NOTICES_KEPT, matters)
+    notices = _newest(young, NOTICES_KEPT // fewer_notices, matters)
     incidents = tuple(i for i in journal.incidents if i not in dropped)
     # What was opened at a sink can be closed as long as we know of it.
     spoken_of = owed | {i.id for i in incidents} | {n.subject for n in notices}
-    kept = replace(
+    return replace(
         journal,
         episodes=episodes,
         incidents=incidents,
@@ -73,12 +100,12 @@ def bounded(journal: Journal, now: datetime) -> Journal:
         verified=journal.verified[-VERIFIED_KEPT:],
         troubled=_troubled_without(journal, episodes, now),
         notices=_with_members(notices, MEMBERS_KEPT, ENDED_KEPT),
-        told=_newest(journal.told, TOLD_KEPT, lambda t: t.subject in spoken_of),
-        replies=journal.replies[-REPLIES_KEPT:],
-        dead=journal.dead[-DEAD_KEPT:],
+        rehearsals=journal.rehearsals[-(REHEARSALS_KEPT // fewer) :],
+        told=_newest(journal.told, TOLD_KEPT // fewer, lambda t: t.subject in spoken_of),
+        replies=journal.replies[-(REPLIES_KEPT // fewer) :],
+        dead=journal.dead[-(DEAD_KEPT // fewer) :],
         aborted=journal.aborted[-ABORTED_KEPT:],
     )
-    return _fitted(kept)
 
 
 def _troubled_without(
@@ -102,12 +129,12 @@ def _spared_by(journal: Journal, dropped: list[Incident]) -> list[str]:
     return [mark[1] for mark in spared if mark not in left and mark not in journal.handled]
 
 
-def _bounded(episodes: list[Episode], alone: set[str]) -> tuple[Episode, ...]:
+def _bounded(episodes: list[Episode], alone: set[str], most: int) -> tuple[Episode, ...]:
     """Keep what matters most: of each code the oldest trouble, then what fires, then the newest.
 
     Of what fires and asks for nothing first those that a notice of their own is about (`alone`).
     """
-    if len(episodes) <= EPISODES_KEPT:
+    if len(episodes) <= most:
         return tuple(episodes)
     first: dict[tuple[str, str], Episode] = {}
     for episode in sorted(episodes, key=lambda e: (not e.firing, e.trouble_at)):
@@ -124,7 +151,7 @@ def _bounded(episodes: list[Episode], alone: set[str]) -> tuple[Episode, ...]:
             episode.seen_at,
         )
 
-    kept = sorted(episodes, key=rank, reverse=True)[:EPISODES_KEPT]
+    kept = sorted(episodes, key=rank, reverse=True)[:most]
     return tuple(e for e in episodes if any(e is k for k in kept))
 
 
@@ -163,41 +190,6 @@ def _with_members(notices: Sequence[Notice], most: int, ended: int) -> tuple[Not
         else notice
         for notice in notices
     )
-
-
-def _fitted(journal: Journal) -> Journal:
-    """Make it fit into a ConfigMap, whatever the texts are: they go before any fact does."""
-    for shorter in (_without_old_texts, _without_texts, _without_details, _without_members):
-        if len(dump(journal).encode("utf-8", "replace")) <= BYTES_KEPT:
-            break
-        journal = shorter(journal)
-    return journal
-
-
-def _bare(episode: Episode) -> Episode:
-    return replace(
-        episode,
-        summary="",
-        description="",
-        runbook_url="",
-        dashboard_url="",
-        generator_url="",
-        external_url="",
-        value="",
-        labels=(),
-    )
-
-
-def _without_old_texts(journal: Journal) -> Journal:
-    return replace(journal, episodes=tuple(e if e.firing else _bare(e) for e in journal.episodes))
-
-
-def _without_texts(journal: Journal) -> Journal:
-    return replace(journal, episodes=tuple(_bare(e) for e in journal.episodes))
-
-
-def _without_details(journal: Journal) -> Journal:
-    return replace(journal, notices=tuple(replace(n, detail="") for n in journal.notices))
 
 
 def _without_members(journal: Journal) -> Journal:

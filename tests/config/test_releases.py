@@ -272,6 +272,12 @@ WRONG: dict[str, tuple[Any, list[str]]] = {
         plan(before=lines(*map(str, range(30))), after=lines(*map(str, range(30, 51)))),
         [f"{P}: its checklists have 51 lines together: at most 50"],
     ),
+    "too many approvals": (
+        plan(CANARY, BETA | {"approvals": ["lead"] * 25}, FULL | {"approvals": ["lead"] * 26}),
+        [f"{P}.stages: its stages ask for 51 approvals together: at most 50"]
+        + [f"{P}.stages[1].approvals[{n}]: is there twice" for n in range(1, 25)]
+        + [f"{P}.stages[2].approvals[{n}]: is there twice" for n in range(1, 26)],
+    ),
     "two lines of text": (
         plan(before=[{"id": "a", "text": "a\nb"}]),
         [f"{P}.before[0].text: must be one line of text, without blanks around it"],

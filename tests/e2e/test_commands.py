@@ -17,7 +17,7 @@ from receiver.sandbox import Sandbox
 from tests.e2e.processes import COMMAND, served
 from tests.stage import firing, webhook
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
 async def _run(*arguments: str) -> tuple[int, str, str]:
