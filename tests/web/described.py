@@ -4,8 +4,6 @@ import json
 import re
 from typing import Any
 
-from openapi_schema_validator import OAS31Validator, oas31_format_checker
-
 from receiver import __version__
 from receiver.web import ROUTES
 from receiver.web.openapi import document
@@ -53,6 +51,12 @@ def fits(schema: Obj, value: Any, *, closed: bool = False) -> bool:
 
     `closed`: and holds nothing that the document does not name.
     """
+    # Slow to import: it takes two seconds of each worker that collects the tests.
+    from openapi_schema_validator import (  # noqa: PLC0415 - only here
+        OAS31Validator,
+        oas31_format_checker,
+    )
+
     whole = schema | {"components": (_CLOSED if closed else _READ)["components"]}
     checker = OAS31Validator(whole, format_checker=oas31_format_checker)
     return bool(checker.is_valid(value))
