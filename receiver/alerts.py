@@ -272,15 +272,15 @@ def value(alert: Alert) -> str:
 
 
 # Kubernetes names: apimachinery pkg/util/validation (RFC 1123 label and subdomain).
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_WORD = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}\Z){_WORD}(\.{_WORD})*")
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+WORD = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}\Z){WORD}(\.{WORD})*")
 _OTHER_KINDS = {"statefulset": "StatefulSet", "daemonset": "DaemonSet"}
 
 
 def is_namespace(name: str) -> bool:
     """Return whether it can be the name of a namespace."""
-    return _LABEL.fullmatch(name) is not None
+    return LABEL.fullmatch(name) is not None
 
 
 def is_name(name: str) -> bool:

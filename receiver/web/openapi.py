@@ -12,11 +12,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core.core_schema import WithDefaultSchema
 
+from receiver import alerts as al
 from receiver.controller.answers import Json
 from receiver.web.answers import CHECK, HASH, INCIDENT
 from receiver.web.route import ForPerson, ForSender, Open, Route
 from receiver.web.shapes import Error
-from receiver.web.wish import KEY_LENGTH, LABEL
+from receiver.web.wish import KEY_LENGTH
 
 VERSION = "3.1.0"
 
@@ -67,14 +68,14 @@ _STEPS: Mapping[tuple[str, str], tuple[str, Json]] = MappingProxyType(
     {
         ("deployments", "{namespace}"): (
             "a namespace",
-            {"type": "string", "pattern": f"^{LABEL}$"},
+            {"type": "string", "pattern": f"^{al.LABEL.pattern}$"},
         ),
         ("{namespace}", "{name}"): (
             "a Deployment in it",
             {
                 "type": "string",
                 "maxLength": 253,
-                "pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+                "pattern": rf"^{al.WORD}(\.{al.WORD})*$",
             },
         ),
         ("revisions", "{hash}"): (

@@ -13,8 +13,6 @@ from receiver.errors import Rejected
 from receiver.journal import SAID
 
 KEY_LENGTH = 200
-# A label of RFC 1123, as `alerts.is_namespace` judges it: a namespace, or a container.
-LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _IMAGE = "[!-~]{1,500}"
 
 
@@ -53,7 +51,7 @@ _Line = Annotated[
 _Image = Annotated[str, Field(json_schema_extra={"pattern": f"^{_IMAGE}$"}), AfterValidator(_image)]
 _Images = Annotated[
     dict[Annotated[str, AfterValidator(_container)], _Image],
-    Field(max_length=50, json_schema_extra={"propertyNames": {"pattern": f"^{LABEL}$"}}),
+    Field(max_length=50, json_schema_extra={"propertyNames": {"pattern": f"^{al.LABEL.pattern}$"}}),
 ]
 # A revision. Beyond 2**53 a JSON number is not the same everywhere.
 _Number = Annotated[int, Field(ge=1, lt=2**53)]
