@@ -13,6 +13,7 @@ from receiver.alerts import Alert
 from receiver.journal import (
     ENDED,
     MEMBERS_KEPT,
+    OTHERS,
     Episode,
     Journal,
     Notice,
@@ -27,7 +28,6 @@ from receiver.reasons import Reason, Severity
 GATHERS, GATHERS_AGAIN, BLOWS = timedelta(seconds=5), timedelta(seconds=60), timedelta(seconds=60)
 # Of a bundle: the alerts that are kept with their texts, and the names that are counted.
 SHOWN, NAMES = 10, 20
-OTHERS = "others"
 # What an end can still end.
 OPEN_STATES = frozenset({"firing", "refused"})
 

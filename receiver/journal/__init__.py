@@ -21,6 +21,7 @@ from receiver.journal.bounds import (
 from receiver.journal.facts import (
     ENDED,
     OPEN,
+    OTHERS,
     Applied,
     Dead,
     Episode,
@@ -65,6 +66,7 @@ __all__ = [
     "MEMBERS_KEPT",
     "NOTICES_KEPT",
     "OPEN",
+    "OTHERS",
     "OWN",
     "REHEARSALS_KEPT",
     "REPLIES_KEPT",

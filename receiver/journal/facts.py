@@ -252,6 +252,8 @@ class Notice:
 
 # What stands between the fingerprint of a member that resolved and when it did so.
 ENDED = "-"
+# In the tally of a bundle: all the names that are not counted one by one.
+OTHERS = "others"
 
 
 def member(fingerprint: str, ended: datetime | None = None) -> str:

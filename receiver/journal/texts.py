@@ -6,14 +6,12 @@ Nothing is ever decided by what goes here. Each of these steps changes nothing w
 from collections.abc import Callable
 from dataclasses import replace
 
-from receiver.journal.facts import Episode, Incident, Mark, Notice
+from receiver.journal.facts import OTHERS, Episode, Incident, Mark, Notice
 from receiver.journal.releases import Release
 from receiver.journal.target import Journal
 
 # The lines that are left of a story, of its beginning and of its end: at first, and at last.
 SOME, FEW, LEAST = (20, 30), (5, 5), (1, 1)
-# As in what is counted by name in a bundle (`controller.bundles`).
-OTHERS = "others"
 
 
 def _without_old_release(journal: Journal) -> Journal:

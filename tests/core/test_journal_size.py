@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.controller.bundles import OTHERS
 from receiver.journal import (
     BYTES_KEPT,
     EPISODES_KEPT,
     INCIDENTS_KEPT,
     MEMBERS_KEPT,
     NOTICES_KEPT,
+    OTHERS,
     REHEARSALS_KEPT,
     Journal,
     Release,
@@ -198,7 +198,7 @@ def _counts(held: Journal) -> tuple[int, int, int]:
 
 
 def test_a_bundle_without_names_still_says_how_many_and_that_it_is_one() -> None:
-    assert tx.OTHERS == OTHERS
+    assert OTHERS == "others"
     kept = bounded(largest_own(), T0)
     assert {n.tally for n in kept.notices} == {(("others", 21_000),)}
     assert all(n.bundle for n in kept.notices)

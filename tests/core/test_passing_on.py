@@ -7,10 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.alerts import Alert
-from receiver.controller.bundles import GATHERS, GATHERS_AGAIN, NAMES, OTHERS, SHOWN
+from receiver.controller.bundles import GATHERS, GATHERS_AGAIN, NAMES, SHOWN
 from receiver.controller.passing_on import FOLLOWED, SINGLES, Refused, pass_on
 from receiver.controller.remember import JUST, REFUSED_TOGETHER
-from receiver.journal import BYTES_KEPT, ENDED, MEMBERS_KEPT, Journal, Notice, Owed, bounded, dump
+from receiver.journal import (
+    BYTES_KEPT,
+    ENDED,
+    MEMBERS_KEPT,
+    OTHERS,
+    Journal,
+    Notice,
+    Owed,
+    bounded,
+    dump,
+)
 from receiver.reasons import Reason, Severity
 from tests.builders import T0, alert, at
 
